@@ -1,0 +1,66 @@
+"""The command ``usage-pipeline``: every group of verbs, and one way for all of them to fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from usage_pipeline.cli import backfill, database, demo, hermes, keys, report, workspaces
+from usage_pipeline.cli.failures import describe
+
+
+class OneLineErrors(TyperGroup):
+    """A command group whose failures are one line on standard error and an exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line ``args`` (``sys.argv`` where None) and, in ``standalone_mode``, end the process."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except Exception as error:  # noqa: BLE001 - the outermost edge: whatever comes must become one line
+            failure = describe(error, os.environ)
+            if failure.traceback:
+                typer.echo(failure.traceback, err=True, nl=False)
+            typer.echo(failure.line, err=True)
+            sys.exit(failure.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    name="usage-pipeline",
+    help="What language models cost and who spent it: to the token, to the cent, and with proof.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def start(context: typer.Context) -> None:
+    """What language models cost and who spent it: to the token, to the cent, and with proof."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.add_typer(workspaces.app, name="workspace")
+app.add_typer(keys.app, name="keys")
+app.add_typer(hermes.app, name="hermes")
+app.command("backfill")(backfill.backfill)
+app.command("report")(report.report)
+app.add_typer(database.app, name="db")
+app.command("demo")(demo.demo)

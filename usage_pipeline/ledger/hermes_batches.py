@@ -1,0 +1,120 @@
+"""The Hermes inbox as stored, and the newest word of each feed on each day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import zstandard
+from sqlalchemy import Connection, text
+
+_COMPRESSION_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A payload to keep. ``days`` is the half-open range that it covers, None for a heartbeat or a refusal."""
+
+    feed_id: int
+    received_at: datetime
+    digest: bytes
+    body: bytes
+    schema_version: int | None = None
+    generated_at: datetime | None = None
+    source_label: str | None = None
+    days: tuple[date, date] | None = None
+    refused_code: str | None = None
+    refused_why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DayWord:
+    """The batch that speaks for a feed's day: the newest by ``generated_at``, of two the one with the greater digest."""
+
+    feed_id: int
+    day: date
+    batch_id: int
+    generated_at: datetime
+    batch_digest: bytes
+
+
+def find_batch(connection: Connection, feed_id: int, digest: bytes, *, accepted: bool = True) -> int | None:
+    """The id of the batch of this digest, if it is in the inbox."""
+    found: int | None = connection.execute(
+        text(
+            "SELECT batch_id FROM hermes_batches WHERE feed_id = :feed_id AND digest = :digest AND accepted = :accepted"
+        ),
+        {"feed_id": feed_id, "digest": digest, "accepted": accepted},
+    ).scalar()
+    return found
+
+
+def keep_batch(connection: Connection, batch: NewBatch) -> int:
+    """Store a payload verbatim; return its id. The same payload at the same moment from two processes is one batch."""
+    first, end = batch.days if batch.days else (None, None)
+    connection.execute(
+        text(
+            "INSERT INTO hermes_batches (feed_id, received_at, digest, body_bytes, body_zstd, accepted, refused_code,"
+            " refused_why, schema_version, generated_at, source_label, first_day, end_day)"
+            " VALUES (:feed_id, :received_at, :digest, :body_bytes, :body, :accepted, :refused_code,"
+            " :refused_why, :schema_version, :generated_at, :source_label, :first_day, :end_day)"
+            " ON CONFLICT (feed_id, digest, accepted) DO NOTHING"
+        ),
+        {
+            "feed_id": batch.feed_id,
+            "received_at": batch.received_at,
+            "digest": batch.digest,
+            "body_bytes": len(batch.body),
+            "body": zstandard.compress(batch.body, _COMPRESSION_LEVEL),
+            "accepted": batch.refused_code is None,
+            "refused_code": batch.refused_code,
+            "refused_why": batch.refused_why,
+            "schema_version": batch.schema_version,
+            "generated_at": batch.generated_at,
+            "source_label": batch.source_label,
+            "first_day": first,
+            "end_day": end,
+        },
+    )
+    batch_id = find_batch(connection, batch.feed_id, batch.digest, accepted=batch.refused_code is None)
+    assert batch_id is not None
+    return batch_id
+
+
+def batch_body(connection: Connection, batch_id: int) -> tuple[bytes, datetime]:
+    """A batch's payload as it came, and when it came."""
+    body, received_at = connection.execute(
+        text("SELECT body_zstd, received_at FROM hermes_batches WHERE batch_id = :batch_id"), {"batch_id": batch_id}
+    ).one()
+    return zstandard.decompress(bytes(body)), received_at
+
+
+def settle_newest_words(connection: Connection, days: Sequence[date]) -> int:
+    """Make hermes_days name the newest accepted batch of each feed for each of ``days``; return the days changed."""
+    result = connection.execute(
+        text(
+            "INSERT INTO hermes_days (feed_id, day, batch_id, generated_at, batch_digest)"
+            " SELECT DISTINCT ON (b.feed_id, d.day) b.feed_id, d.day, b.batch_id, b.generated_at, b.digest"
+            " FROM unnest(CAST(:days AS date[])) AS d (day)"
+            " JOIN hermes_batches AS b ON b.accepted AND b.first_day <= d.day AND d.day < b.end_day"
+            " ORDER BY b.feed_id, d.day, b.generated_at DESC, b.digest DESC"
+            " ON CONFLICT (feed_id, day) DO UPDATE SET batch_id = excluded.batch_id,"
+            " generated_at = excluded.generated_at, batch_digest = excluded.batch_digest"
+            " WHERE hermes_days.batch_id <> excluded.batch_id"
+        ),
+        {"days": list(days)},
+    )
+    return result.rowcount
+
+
+def newest_words(connection: Connection, days: Sequence[date]) -> list[DayWord]:
+    """Which batch speaks for each feed on each of ``days``."""
+    rows = connection.execute(
+        text(
+            "SELECT feed_id, day, batch_id, generated_at, batch_digest FROM hermes_days"
+            " WHERE day = ANY(:days) ORDER BY feed_id, day"
+        ),
+        {"days": list(days)},
+    )
+    return [DayWord(*row) for row in rows]

@@ -1,0 +1,175 @@
+"""Hermes feeds: the plugin installs, each a feed of one workspace.
+
+In: names from a person, labels from a first batch. Out: :class:`HermesFeed` records. Not here: what a feed sent
+(``hermes``), its dated settings (``enabled``, ``bills_to``, in ``ledger.feed_settings``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+
+from usage_pipeline.errors import InvalidInputError
+from usage_pipeline.ledger.audit_log import record_change
+from usage_pipeline.ledger.feed_settings import utc_day, write_first_settings
+from usage_pipeline.ledger.slugs import check_part, split_slug
+from usage_pipeline.ledger.workspaces import Workspace
+
+SOURCE: Final = "hermes_plugin"
+PRODUCTION: Final = "production"
+"""The only environment whose feeds count unless their setting says so."""
+
+DAYS_BACK_MAX: Final = 365
+
+_SELECT: Final = """
+    SELECT h.feed_id, f.workspace_id, w.slug, f.slug, h.label, h.environment, h.days_back, h.counts,
+           h.bound_workspace_slug, h.bound_environment, f.created_at
+    FROM hermes_feeds h JOIN feeds f USING (feed_id) JOIN workspaces w USING (workspace_id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class HermesFeed:
+    """A registered Hermes install. ``slug`` is ``workspace.label``, ``workspace`` the workspace's slug.
+
+    ``days_back`` is how many UTC days each of its batches covers, None where nobody said. ``counts`` is whether its
+    figures count or are only shown. The bound labels are those of its first batch, None before it. ``created_at`` is
+    UTC.
+    """
+
+    feed_id: int
+    workspace_id: int
+    workspace: str
+    slug: str
+    label: str
+    environment: str
+    days_back: int | None
+    counts: bool
+    bound_workspace_slug: str | None
+    bound_environment: str | None
+    created_at: datetime
+
+    @property
+    def registration_order(self) -> int:
+        """Of two feeds, the one with the lesser number was registered earlier."""
+        return self.feed_id
+
+
+def check_days_back(days_back: int | None) -> int | None:
+    """``days_back`` if it is a number of days that the plugin can send.
+
+    Raises :class:`InvalidInputError` ``days_back_malformed``.
+    """
+    if days_back is not None and not 1 <= days_back <= DAYS_BACK_MAX:
+        raise InvalidInputError(
+            "days_back_malformed",
+            f"{days_back} is no number of days from 1 to {DAYS_BACK_MAX}",
+            where="--days-back",
+            remedy="Give the plugin's own setting of how many days it sends, or leave the option out.",
+        )
+    return days_back
+
+
+def add_hermes_feed(
+    connection: Connection, workspace: Workspace, label: str, environment: str, *, days_back: int | None, now: datetime
+) -> HermesFeed:
+    """Register a Hermes feed with its first settings from the UTC day of ``now``; it counts if it is in production.
+
+    Raises :class:`InvalidInputError`: ``slug_malformed``, ``days_back_malformed``, ``already_registered``.
+    """
+    check_part(label, where="--label")
+    check_part(environment, where="--environment")
+    check_days_back(days_back)
+    slug = f"{workspace.slug}.{label}"
+    try:
+        with connection.begin_nested():
+            feed_id = connection.execute(
+                text(
+                    "INSERT INTO feeds (workspace_id, source, slug, created_at)"
+                    " VALUES (:workspace_id, :source, :slug, :now) RETURNING feed_id"
+                ),
+                {"workspace_id": workspace.workspace_id, "source": SOURCE, "slug": slug, "now": now},
+            ).scalar_one()
+    except IntegrityError:
+        raise InvalidInputError(
+            "already_registered",
+            "a Hermes feed of this name is registered already",
+            where=slug,
+            remedy="Choose another label.",
+        ) from None
+    connection.execute(
+        text(
+            "INSERT INTO hermes_feeds (feed_id, label, environment, days_back, counts)"
+            " VALUES (:feed_id, :label, :environment, :days_back, :counts)"
+        ),
+        {
+            "feed_id": feed_id,
+            "label": label,
+            "environment": environment,
+            "days_back": days_back,
+            "counts": environment == PRODUCTION,
+        },
+    )
+    write_first_settings(connection, feed_id, now)
+    detail = {"environment": environment, "days_back": days_back, "effective_from": utc_day(now).isoformat()}
+    record_change(connection, now, "hermes_feed_added", slug, detail)
+    return get_hermes_feed(connection, slug)
+
+
+def find_hermes_feed(connection: Connection, slug: str) -> HermesFeed | None:
+    """The feed of that slug, None where there is none."""
+    row = connection.execute(text(_SELECT + " WHERE f.slug = :slug"), {"slug": slug}).one_or_none()
+    return HermesFeed(*row) if row else None
+
+
+def get_hermes_feed(connection: Connection, slug: str) -> HermesFeed:
+    """The feed of that slug. Raises :class:`InvalidInputError`: ``slug_malformed``, ``feed_unknown``."""
+    workspace, label = split_slug(slug, parts=2, where="feed")
+    feed = find_hermes_feed(connection, slug)
+    if feed is None:
+        raise InvalidInputError(
+            "feed_unknown",
+            "no Hermes feed of this name is registered",
+            where=slug,
+            remedy=f"Run: usage-pipeline hermes add-feed --workspace {workspace} --label {label}"
+            f" --environment {PRODUCTION}.",
+        )
+    return feed
+
+
+def list_hermes_feeds(connection: Connection, workspace: str | None = None) -> tuple[HermesFeed, ...]:
+    """Every feed, or those of one workspace (its slug), in the order of registration."""
+    rows = connection.execute(
+        text(_SELECT + " WHERE CAST(:workspace AS text) IS NULL OR w.slug = :workspace ORDER BY h.feed_id"),
+        {"workspace": workspace},
+    )
+    return tuple(HermesFeed(*row) for row in rows)
+
+
+def bind_feed(connection: Connection, feed: HermesFeed, workspace_slug: str | None, environment: str) -> None:
+    """Bind the plugin's own labels to the feed, as its first batch told them; a bound feed keeps what it has.
+
+    Not in the audit log: the batch that binds is kept, and says when.
+    """
+    connection.execute(
+        text(
+            "UPDATE hermes_feeds SET bound_workspace_slug = :workspace_slug, bound_environment = :environment"
+            " WHERE feed_id = :feed_id AND bound_environment IS NULL"
+        ),
+        {"feed_id": feed.feed_id, "workspace_slug": workspace_slug, "environment": environment},
+    )
+
+
+def set_counts(connection: Connection, feed: HermesFeed, counts: bool, now: datetime) -> HermesFeed:
+    """Let a feed's figures count, or only be shown; writes nothing where it is so already. Not dated."""
+    if feed.counts != counts:
+        connection.execute(
+            text("UPDATE hermes_feeds SET counts = :counts WHERE feed_id = :feed_id"),
+            {"feed_id": feed.feed_id, "counts": counts},
+        )
+        record_change(connection, now, "counts_set", feed.slug, {"from": feed.counts, "to": counts})
+    return get_hermes_feed(connection, feed.slug)

@@ -1,0 +1,83 @@
+"""The prices that computed costs were made of, as they were used: table ``prices``.
+
+In: the quotes of a reconciliation. Out: the same quotes, later, when the price book may say something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from sqlalchemy import Connection, text
+
+from usage_pipeline.errors import InvariantError
+from usage_pipeline.pricing.price_book import PriceQuote
+from usage_pipeline.pricing.rates import Rates
+from usage_pipeline.pricing.variants import PriceVariant
+
+# In the order of the unique key, so that two processes that remember the same quotes never wait for each other in
+# a circle. A stored quote is never changed: other rates come with another version.
+_REMEMBER = """
+INSERT INTO prices (provider, model, variant, day, rates, version, basis)
+SELECT provider, model, variant, day, CAST(rates AS jsonb), version, basis
+FROM unnest(
+    CAST(:providers AS text[]), CAST(:models AS text[]), CAST(:variants AS text[]), CAST(:days AS date[]),
+    CAST(:rates AS text[]), CAST(:versions AS text[]), CAST(:bases AS text[])
+) AS quoted (provider, model, variant, day, rates, version, basis)
+ORDER BY provider, model, variant, day, version
+ON CONFLICT (provider, model, variant, day, version) DO NOTHING
+"""
+
+_LOAD = """
+SELECT provider, model, variant, day, CAST(rates AS text), version, basis
+FROM prices
+WHERE day = :day
+ORDER BY provider, model, variant, price_id
+"""
+
+
+def remember(connection: Connection, quotes: Iterable[PriceQuote]) -> int:
+    """Store the quotes that are not stored yet, unpriced ones with null rates; return how many were new."""
+    distinct = tuple(dict.fromkeys(quotes))
+    if not distinct:
+        return 0
+    return connection.execute(
+        text(_REMEMBER),
+        {
+            "providers": [quote.provider for quote in distinct],
+            "models": [quote.model for quote in distinct],
+            "variants": [quote.variant.text for quote in distinct],
+            "days": [quote.day for quote in distinct],
+            "rates": [quote.rates.to_json() if quote.rates is not None else None for quote in distinct],
+            "versions": [quote.version for quote in distinct],
+            "bases": [quote.basis for quote in distinct],
+        },
+    ).rowcount
+
+
+def load(connection: Connection, day: date) -> tuple[PriceQuote, ...]:
+    """The stored quotes of a UTC day by provider, model and variant; of several versions the newest stored comes last.
+
+    Raises InvariantError ``stored_rates_malformed`` or ``stored_variant_malformed``.
+    """
+    return tuple(
+        PriceQuote(
+            provider=provider,
+            model=model,
+            variant=_variant(variant),
+            day=stored_day,
+            rates=Rates.from_json(rates) if rates is not None else None,
+            version=version,
+            basis=basis,
+        )
+        for provider, model, variant, stored_day, rates, version, basis in connection.execute(text(_LOAD), {"day": day})
+    )
+
+
+def _variant(stored: str) -> PriceVariant:
+    try:
+        return PriceVariant.parse(stored)
+    except (ValueError, TypeError):
+        raise InvariantError(
+            "stored_variant_malformed", "a stored variant cannot be read as one", where="table prices"
+        ) from None

@@ -1,0 +1,207 @@
+"""Pulls as stored: each attempt, what a complete one said about each day, and the raw pages that hold it.
+
+A day whose digest is that of the newest complete pull before it keeps no raw page of its own: it names the pull that
+has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+
+@dataclass(frozen=True, slots=True)
+class NewPull:
+    """One attempt at one endpoint for a half-open range of days. ``error`` is (code, one line) of a failed one."""
+
+    feed_id: int
+    endpoint: str
+    first_day: date
+    end_day: date
+    window_seconds: int
+    dimensions_asked: Sequence[str]
+    projects: Sequence[str]
+    started_at: datetime
+    finished_at: datetime
+    requests: int
+    seconds_waited: float
+    pages: int = 0
+    rows_read: int = 0
+    drift: dict[str, Any] = field(default_factory=dict)
+    error: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewPage:
+    """A verbatim answer, compressed, with the request that it answers (never the secret) and the days it touches."""
+
+    page_number: int
+    first_day: date
+    last_day: date
+    query: dict[str, Any]
+    fetched_at: datetime
+    digest: bytes
+    body_bytes: int
+    body_zstd: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PullDay:
+    """What the newest complete pull says about a day, and the pull whose raw pages hold it."""
+
+    day: date
+    pull_id: int
+    started_at: datetime
+    digest: bytes
+    content_pull_id: int
+    window_seconds: int
+    dimensions_asked: tuple[str, ...]
+
+
+_NEWEST = (
+    "SELECT DISTINCT ON (d.day) d.day, d.pull_id, d.started_at, d.digest, d.content_pull_id, p.window_seconds,"
+    " p.dimensions_asked FROM pull_days AS d JOIN pulls AS p USING (pull_id)"
+    " WHERE d.feed_id = :feed_id AND d.endpoint = :endpoint AND d.day = ANY(:days)"
+    " ORDER BY d.day, d.started_at DESC, d.digest DESC, d.pull_id DESC"
+)
+
+
+def newest_pull_days(connection: Connection, feed_id: int, endpoint: str, days: Sequence[date]) -> list[PullDay]:
+    """The newest complete pull of each day: by its start, of two at one instant the one with the greater digest."""
+    rows = connection.execute(text(_NEWEST), {"feed_id": feed_id, "endpoint": endpoint, "days": list(days)})
+    return [_pull_day(row) for row in rows]
+
+
+def pull_days_since(connection: Connection, feed_id: int, endpoint: str, day: date, since: datetime) -> list[PullDay]:
+    """Every complete pull of a day that started at ``since`` or later, oldest first."""
+    rows = connection.execute(
+        text(
+            "SELECT d.day, d.pull_id, d.started_at, d.digest, d.content_pull_id, p.window_seconds, p.dimensions_asked"
+            " FROM pull_days AS d JOIN pulls AS p USING (pull_id) WHERE d.feed_id = :feed_id"
+            " AND d.endpoint = :endpoint AND d.day = :day AND d.started_at >= :since"
+            " ORDER BY d.started_at, d.digest, d.pull_id"
+        ),
+        {"feed_id": feed_id, "endpoint": endpoint, "day": day, "since": since},
+    )
+    return [_pull_day(row) for row in rows]
+
+
+def _pull_day(row: Any) -> PullDay:
+    return PullDay(row[0], row[1], row[2], bytes(row[3]), row[4], row[5], tuple(row[6]))
+
+
+def record_failed_pull(connection: Connection, pull: NewPull) -> int:
+    """Keep the note of a failed attempt; nothing else changes. Returns the pull's id."""
+    assert pull.error is not None, "a failed pull has an error"
+    return _insert_pull(connection, pull)
+
+
+def record_complete_pull(
+    connection: Connection, pull: NewPull, digests: dict[date, bytes], pages: Sequence[NewPage]
+) -> tuple[int, frozenset[date]]:
+    """Keep a complete pull; raw pages only where a day differs from what stood before.
+
+    Returns the pull's id and the days that differ.
+    """
+    assert pull.error is None, "a complete pull has no error"
+    before = {d.day: d for d in newest_pull_days(connection, pull.feed_id, pull.endpoint, list(digests))}
+    changed = frozenset(d for d, digest in digests.items() if d not in before or before[d].digest != digest)
+    pull_id = _insert_pull(connection, pull)
+    if digests:
+        connection.execute(
+            text(
+                "INSERT INTO pull_days (pull_id, feed_id, endpoint, day, started_at, digest, content_pull_id)"
+                " VALUES (:pull_id, :feed_id, :endpoint, :day, :started_at, :digest, :content_pull_id)"
+            ),
+            [
+                {
+                    "pull_id": pull_id,
+                    "feed_id": pull.feed_id,
+                    "endpoint": pull.endpoint,
+                    "day": day,
+                    "started_at": pull.started_at,
+                    "digest": digest,
+                    "content_pull_id": pull_id if day in changed else before[day].content_pull_id,
+                }
+                for day, digest in sorted(digests.items())
+            ],
+        )
+    _insert_pages(connection, pull_id, [p for p in pages if any(p.first_day <= day <= p.last_day for day in changed)])
+    return pull_id, changed
+
+
+def stream_pages(connection: Connection, pull_id: int, first_day: date, last_day: date) -> Iterator[tuple[int, bytes]]:
+    """The raw pages of a pull that touch the days (both inclusive), in order: (number, compressed body), one at a time."""
+    numbers = connection.execute(
+        text(
+            "SELECT page_number FROM raw_pages WHERE pull_id = :pull_id AND first_day <= :last_day"
+            " AND last_day >= :first_day ORDER BY page_number"
+        ),
+        {"pull_id": pull_id, "first_day": first_day, "last_day": last_day},
+    ).scalars()
+    for number in list(numbers):
+        body = connection.execute(
+            text("SELECT body_zstd FROM raw_pages WHERE pull_id = :pull_id AND page_number = :number"),
+            {"pull_id": pull_id, "number": number},
+        ).scalar_one()
+        yield number, bytes(body)
+
+
+def _insert_pull(connection: Connection, pull: NewPull) -> int:
+    code, error = pull.error or (None, None)
+    pull_id: int = connection.execute(
+        text(
+            "INSERT INTO pulls (feed_id, endpoint, first_day, end_day, window_seconds, dimensions_asked, projects,"
+            " started_at, finished_at, complete, pages, requests, seconds_waited, rows_read, drift, error_code, error)"
+            " VALUES (:feed_id, :endpoint, :first_day, :end_day, :window_seconds, :dimensions_asked, :projects,"
+            " :started_at, :finished_at, :complete, :pages, :requests, :seconds_waited, :rows_read,"
+            " CAST(:drift AS jsonb), :error_code, :error) RETURNING pull_id"
+        ),
+        {
+            "feed_id": pull.feed_id,
+            "endpoint": pull.endpoint,
+            "first_day": pull.first_day,
+            "end_day": pull.end_day,
+            "window_seconds": pull.window_seconds,
+            "dimensions_asked": list(pull.dimensions_asked),
+            "projects": list(pull.projects),
+            "started_at": pull.started_at,
+            "finished_at": pull.finished_at,
+            "complete": pull.error is None,
+            "pages": pull.pages,
+            "requests": pull.requests,
+            "seconds_waited": pull.seconds_waited,
+            "rows_read": pull.rows_read,
+            "drift": msgspec.json.encode(pull.drift).decode(),
+            "error_code": code,
+            "error": error,
+        },
+    ).scalar_one()
+    return pull_id
+
+
+def _insert_pages(connection: Connection, pull_id: int, pages: Sequence[NewPage]) -> None:
+    for page in pages:
+        connection.execute(
+            text(
+                "INSERT INTO raw_pages (pull_id, page_number, first_day, last_day, query, fetched_at, digest,"
+                " body_bytes, body_zstd) VALUES (:pull_id, :page_number, :first_day, :last_day, CAST(:query AS jsonb),"
+                " :fetched_at, :digest, :body_bytes, :body_zstd)"
+            ),
+            {
+                "pull_id": pull_id,
+                "page_number": page.page_number,
+                "first_day": page.first_day,
+                "last_day": page.last_day,
+                "query": msgspec.json.encode(page.query).decode(),
+                "fetched_at": page.fetched_at,
+                "digest": page.digest,
+                "body_bytes": page.body_bytes,
+                "body_zstd": page.body_zstd,
+            },
+        )

@@ -1,0 +1,166 @@
+"""What reconciling reads: slices with their coverage, sums of counted provider rows, Hermes rows, billed lines.
+
+Sums are made by the database, one statement a kind and day, over bound parameters only. Tokens come as ints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from usage_pipeline.measures import EVENT_MEASURES, RECONCILED_MEASURES
+
+_SEPARATOR = "\x1f"  # between project ids in one parameter; no id may hold a control character
+_SUMS = ", ".join(f"sum(e.{name})::bigint" for name in EVENT_MEASURES)
+_VARIANT = "e.service_tier, e.batch, e.context_window, e.speed, e.inference_geo"
+
+
+class SliceRow(NamedTuple):
+    """A slice's newest observation, as reconciling needs it."""
+
+    slice_id: int
+    feed_id: int
+    endpoint: str
+    day: date
+    observed_at: datetime | None
+    window_seconds: int | None
+    dimensions_asked: frozenset[str]
+    hours_are_call_time: bool
+    attempted: bool
+    last_attempt_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CountRule:
+    """How much of a provider slice counts: all, none, or all but some projects; ``cut_at`` splits the day for row 5."""
+
+    slice_id: int
+    counts: bool
+    excluded_projects: frozenset[str]
+    cut_at: datetime
+
+
+class ProviderSum(NamedTuple):
+    """Sums of a slice's rows by model and price variant. ``figures`` follow ``measures.EVENT_MEASURES``."""
+
+    slice_id: int
+    shadowed: bool
+    after_cut: bool
+    model: str | None
+    variant: tuple[str | None, ...]
+    figures: tuple[int | None, ...]
+
+
+class HermesEvent(NamedTuple):
+    """One Hermes row. ``detail`` is its ``line_detail``; ``figures`` follow ``measures.RECONCILED_MEASURES``."""
+
+    slice_id: int
+    event_id: UUID
+    window_start: datetime
+    model: str | None
+    detail: str | None
+    counts: bool
+    estimated_cost_usd: Decimal | None
+    actual_cost_usd: Decimal | None
+    figures: tuple[int | None, ...]
+
+
+class BilledSum(NamedTuple):
+    """A slice's billed lines summed by label and model, in exact US dollars."""
+
+    slice_id: int
+    label: str | None
+    model: str | None
+    cost_type: str | None
+    amount_usd: Decimal
+
+
+def slices_of_days(connection: Connection, feed_ids: Sequence[int], days: Sequence[date]) -> list[SliceRow]:
+    """Every slice of the feeds on the days."""
+    rows = connection.execute(
+        text(
+            "SELECT slice_id, feed_id, endpoint, day, observed_at, window_seconds, dimensions_asked,"
+            " hours_are_call_time, last_attempt_at IS NOT NULL, last_attempt_error FROM slices"
+            " WHERE feed_id = ANY(:feed_ids) AND day = ANY(:days) ORDER BY slice_id"
+        ),
+        {"feed_ids": list(feed_ids), "days": list(days)},
+    )
+    return [SliceRow(*row[:6], frozenset(row[6] or ()), *row[7:]) for row in rows]
+
+
+def provider_sums(connection: Connection, rules: Sequence[CountRule]) -> Iterator[ProviderSum]:
+    """Sum the rows of provider slices, counted and shadowed apart, before and after each slice's cut."""
+    if not rules:
+        return
+    rows = connection.execute(
+        text(
+            "WITH rules AS MATERIALIZED (SELECT slice_id, NOT counts AS shadowed, cut_at,"
+            " CASE WHEN excluded = '' THEN NULL ELSE string_to_array(excluded, :separator) END AS excluded"
+            " FROM unnest(CAST(:slice_ids AS bigint[]), CAST(:counts AS boolean[]), CAST(:excluded AS text[]),"
+            " CAST(:cuts AS timestamptz[])) AS r (slice_id, counts, excluded, cut_at))"
+            " SELECT e.slice_id, r.shadowed OR coalesce(e.project_id = ANY(r.excluded), false),"  # noqa: S608
+            f" e.window_start >= r.cut_at, e.model, {_VARIANT}, {_SUMS}"
+            " FROM rules AS r JOIN usage_events AS e ON e.slice_id = r.slice_id"
+            f" GROUP BY 1, 2, 3, e.model, {_VARIANT}"
+        ),
+        {
+            "slice_ids": [rule.slice_id for rule in rules],
+            "counts": [rule.counts for rule in rules],
+            "excluded": [_SEPARATOR.join(sorted(rule.excluded_projects)) for rule in rules],
+            "cuts": [rule.cut_at for rule in rules],
+            "separator": _SEPARATOR,
+        },
+    )
+    for row in rows:
+        yield ProviderSum(row[0], row[1], row[2], row[3], tuple(row[4:9]), tuple(row[9:]))
+
+
+def hermes_events(connection: Connection, slice_ids: Sequence[int]) -> list[HermesEvent]:
+    """The Hermes rows of the slices, in the order of their keys."""
+    measures = ", ".join(RECONCILED_MEASURES)
+    rows = connection.execute(
+        text(
+            "SELECT slice_id, event_id, window_start, model, line_detail, counts, estimated_cost_usd,"  # noqa: S608
+            f" actual_cost_usd, {measures} FROM usage_events WHERE slice_id = ANY(:slice_ids) ORDER BY event_id"
+        ),
+        {"slice_ids": list(slice_ids)},
+    )
+    return [HermesEvent(*row[:8], tuple(row[8:])) for row in rows]
+
+
+def billed_sums(
+    connection: Connection, slice_ids: Sequence[int], excluded: Mapping[int, frozenset[str]]
+) -> list[BilledSum]:
+    """The billed lines of the slices by label and model, without the projects that another feed leads."""
+    rows = connection.execute(
+        text(
+            "SELECT slice_id, label, model, cost_type, project_id, sum(amount_usd) FROM billed_costs"
+            " WHERE slice_id = ANY(:slice_ids) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+        ),
+        {"slice_ids": list(slice_ids)},
+    )
+    return [
+        BilledSum(slice_id, label, model, cost_type, amount)
+        for slice_id, label, model, cost_type, project, amount in rows
+        if project not in excluded.get(slice_id, frozenset())
+    ]
+
+
+def first_final_figures(
+    connection: Connection, slice_ids: Sequence[int]
+) -> list[tuple[int, datetime, str, dict[str, int]]]:
+    """Kept figures of final pulls that differ: (slice, start of the pull, model as reported, figures), oldest first."""
+    rows = connection.execute(
+        text(
+            "SELECT f.slice_id, p.started_at, f.model, f.figures FROM final_figures AS f JOIN pulls AS p USING (pull_id)"
+            " WHERE f.slice_id = ANY(:slice_ids) ORDER BY f.slice_id, p.started_at, p.pull_id, f.model"
+        ),
+        {"slice_ids": list(slice_ids)},
+    )
+    return [tuple(row) for row in rows]

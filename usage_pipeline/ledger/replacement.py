@@ -1,0 +1,213 @@
+"""Making a slice equal to what its source says: insert what is new, update what differs, remove what vanished.
+
+Superseded versions move to the history table with the instant at which they stopped being believed. An empty slice is
+loaded directly; one that has rows goes through a temporary table and a set-based comparison, so that nothing is
+rewritten that did not change. The caller holds the slice's lock and commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection
+
+from usage_pipeline.errors import InvariantError
+
+CopyWriter = Callable[[psycopg.Copy], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacedTable:
+    """A table whose slices are replaced: its name, its history's, its key within a slice, and its columns in order.
+
+    ``bookkeeping`` columns (which pull, when recorded) do not make a row different.
+    """
+
+    name: str
+    history: str
+    key: str
+    columns: tuple[str, ...]
+    bookkeeping: tuple[str, ...] = ("source_id", "recorded_at")
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The columns that make a version of a row."""
+        return tuple(c for c in self.columns if c not in {"slice_id", self.key, *self.bookkeeping})
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Rows of a slice by what became of them."""
+
+    stored: int = 0
+    updated: int = 0
+    removed: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: Changes) -> Changes:
+        return Changes(
+            self.stored + other.stored,
+            self.updated + other.updated,
+            self.removed + other.removed,
+            self.unchanged + other.unchanged,
+        )
+
+    @property
+    def any(self) -> bool:
+        """Whether anything differs from before."""
+        return bool(self.stored or self.updated or self.removed)
+
+
+def binary_copy(chunks: Iterable[bytes]) -> CopyWriter:
+    """A writer of chunks that are already encoded for a binary COPY."""
+
+    def write(copy: psycopg.Copy) -> None:
+        for chunk in chunks:
+            copy.write(chunk)
+
+    return write
+
+
+def typed_copy(rows: Iterable[tuple[Any, ...]]) -> CopyWriter:
+    """A writer of Python values in text format, for tables with few rows or with numerics."""
+
+    def write(copy: psycopg.Copy) -> None:
+        for row in rows:
+            copy.write_row(row)
+
+    return write
+
+
+def replace_slice(
+    connection: Connection,
+    table: ReplacedTable,
+    slice_id: int,
+    write: CopyWriter,
+    *,
+    binary: bool,
+    slice_is_empty: bool,
+    now: datetime,
+) -> Changes:
+    """Make the rows of ``slice_id`` in ``table`` equal to those that ``write`` sends.
+
+    Raises :class:`InvariantError` ``duplicate_rows`` if two rows have one key; the transaction must then be rolled
+    back by the caller.
+    """
+    cursor = _cursor(connection)
+    statements = _statements(table)
+    try:
+        if slice_is_empty:
+            _copy(cursor, table.name, table, write, binary=binary)
+            return Changes(stored=cursor.rowcount)
+        cursor.execute(statements.create_staging)
+        cursor.execute(statements.empty_staging)
+        _copy(cursor, f"staged_{table.name}", table, write, binary=binary)
+        staged = cursor.rowcount
+        cursor.execute(statements.index_staging)
+        cursor.execute(statements.analyze_staging)
+        parameters = {"slice_id": slice_id, "now": now}
+        cursor.execute(statements.remove_vanished, parameters)
+        removed = cursor.rowcount
+        cursor.execute(statements.keep_superseded, parameters)
+        cursor.execute(statements.update_changed, parameters)
+        updated = cursor.rowcount
+        cursor.execute(statements.insert_new, parameters)
+        stored = cursor.rowcount
+        return Changes(stored, updated, removed, staged - stored - updated)
+    except psycopg.errors.UniqueViolation:
+        raise InvariantError(
+            "duplicate_rows",
+            f"two rows of one slice have the same key in {table.name}",
+            where=f"slice {slice_id}",
+            remedy="Nothing was written; look at the raw page of this slice.",
+        ) from None
+
+
+def _cursor(connection: Connection) -> psycopg.Cursor[Any]:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    return driver.cursor()
+
+
+def _copy(cursor: psycopg.Cursor[Any], target: str, table: ReplacedTable, write: CopyWriter, *, binary: bool) -> None:
+    statement = sql.SQL("COPY {target} ({columns}) FROM STDIN {options}").format(
+        target=sql.Identifier(target),
+        columns=_names(table.columns),
+        options=sql.SQL("(FORMAT BINARY)" if binary else ""),
+    )
+    with cursor.copy(statement) as copy:
+        write(copy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Statements:
+    create_staging: sql.Composed
+    empty_staging: sql.Composed
+    index_staging: sql.Composed
+    analyze_staging: sql.Composed
+    remove_vanished: sql.Composed
+    keep_superseded: sql.Composed
+    update_changed: sql.Composed
+    insert_new: sql.Composed
+
+
+@cache
+def _statements(table: ReplacedTable) -> _Statements:
+    names: dict[str, sql.Composable] = {
+        "table": sql.Identifier(table.name),
+        "history": sql.Identifier(table.history),
+        "staged": sql.Identifier(f"staged_{table.name}"),
+        "index": sql.Identifier(f"staged_{table.name}_key"),
+        "key": sql.Identifier(table.key),
+        "columns": _names(table.columns),
+        "old_columns": _names(table.columns, "old"),
+        "old": _names(table.compared, "old"),
+        "new": _names(table.compared, "new"),
+        "changed": _names((*table.compared, *table.bookkeeping)),
+        "new_changed": _names((*table.compared, *table.bookkeeping), "new"),
+    }
+
+    def statement(text: str) -> sql.Composed:
+        return sql.SQL(text).format(**names)  # type: ignore[arg-type]
+
+    return _Statements(
+        create_staging=statement(
+            "CREATE TEMPORARY TABLE IF NOT EXISTS {staged} (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+        ),
+        empty_staging=statement("DROP INDEX IF EXISTS {index}; TRUNCATE {staged}"),
+        index_staging=statement("CREATE UNIQUE INDEX {index} ON {staged} ({key})"),
+        analyze_staging=statement("ANALYZE {staged}"),
+        remove_vanished=statement(
+            "WITH vanished AS (DELETE FROM {table} AS old WHERE old.slice_id = %(slice_id)s"
+            " AND NOT EXISTS (SELECT 1 FROM {staged} AS new WHERE new.{key} = old.{key}) RETURNING {old_columns})"
+            " INSERT INTO {history} ({columns}, superseded_at) SELECT *, %(now)s FROM vanished"
+        ),
+        keep_superseded=statement(
+            "INSERT INTO {history} ({columns}, superseded_at) SELECT {old_columns}, %(now)s"
+            " FROM {table} AS old JOIN {staged} AS new ON new.{key} = old.{key}"
+            " WHERE old.slice_id = %(slice_id)s AND ({old}) IS DISTINCT FROM ({new})"
+        ),
+        update_changed=statement(
+            "UPDATE {table} AS old SET ({changed}) = ROW({new_changed}) FROM {staged} AS new"
+            " WHERE old.slice_id = %(slice_id)s AND new.{key} = old.{key} AND ({old}) IS DISTINCT FROM ({new})"
+        ),
+        insert_new=statement(
+            "INSERT INTO {table} ({columns}) SELECT {columns} FROM {staged} AS new"
+            " WHERE NOT EXISTS (SELECT 1 FROM {table} AS old WHERE old.slice_id = %(slice_id)s"
+            " AND old.{key} = new.{key})"
+        ),
+    )
+
+
+def _names(columns: Iterable[str], alias: str | None = None) -> sql.Composed:
+    def one() -> Iterator[sql.Composable]:
+        for column in columns:
+            yield sql.Identifier(alias, column) if alias else sql.Identifier(column)
+
+    return sql.SQL(", ").join(list(one()))

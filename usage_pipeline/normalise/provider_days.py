@@ -1,0 +1,292 @@
+"""A provider's newest complete pulls become canonical events and billed lines, day by day.
+
+Raw pages are streamed once per pull, in order, whatever days they hold; each day's slice is one transaction. A day
+whose content did not change only has its coverage moved on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import zstandard
+from sqlalchemy import Connection, Engine
+
+from usage_pipeline.ledger.event_copy import EventEncoder, SliceIdentity
+from usage_pipeline.ledger.final_figures import keep_final_figures, known_final_pulls
+from usage_pipeline.ledger.line_key import LINE_DIMENSIONS, line_key
+from usage_pipeline.ledger.provider_keys import ProviderKey
+from usage_pipeline.ledger.pulls import PullDay, newest_pull_days, pull_days_since, stream_pages
+from usage_pipeline.ledger.replacement import Changes, binary_copy, replace_slice, typed_copy
+from usage_pipeline.ledger.slices import BILLS, EVENTS, Observation, Slice, cover, lock_slice, slices_of_endpoint
+from usage_pipeline.measures import EVENT_DIMENSIONS, EVENT_MEASURES, RECONCILED_MEASURES
+from usage_pipeline.pricing.rates import exact_arithmetic
+from usage_pipeline.providers.contract import BilledLine, Bucket, Drift, Endpoint, Provider, UsageRow
+from usage_pipeline.pulls.ranges import floor_to_grid
+from usage_pipeline.reconcile.coverage import day_end
+
+_MODEL = EVENT_DIMENSIONS.index("model")
+
+
+@dataclass(slots=True)
+class NormalisedDays:
+    """What normalising did: rows by what became of them, and the days whose content or coverage moved."""
+
+    changes: Changes = field(default_factory=Changes)
+    days_moved: set[date] = field(default_factory=set)
+    rows: int = 0
+
+
+def normalise_provider_days(
+    engine: Engine,
+    key: ProviderKey,
+    provider: Provider,
+    endpoint: Endpoint,
+    days: Sequence[date],
+    now: datetime,
+    settling: timedelta,
+) -> NormalisedDays:
+    """Make the slices of ``endpoint`` equal to the newest complete pull of each day.
+
+    Raises ``ContractBrokenError`` if a raw page cannot be read any more, ``InvariantError`` for two rows of one key;
+    the slice at hand is then as it was.
+    """
+    done = NormalisedDays()
+    with engine.begin() as connection:
+        newest = newest_pull_days(connection, key.feed_id, endpoint.name, days)
+        standing = slices_of_endpoint(connection, key.feed_id, endpoint.name, days)
+    moved = [
+        word
+        for word in newest
+        if word.day not in standing
+        or (standing[word.day].observed_at, standing[word.day].observed_digest) != (word.started_at, word.digest)
+    ]
+    done.days_moved.update(word.day for word in moved)
+    by_content: dict[int, list[PullDay]] = defaultdict(list)
+    for word in moved:
+        if word.day in standing and standing[word.day].content_digest == word.digest:
+            with engine.begin() as connection:
+                slice_ = lock_slice(connection, key.feed_id, endpoint.name, word.day)
+                _cover(connection, slice_, word, slice_.row_count)
+        else:
+            by_content[word.content_pull_id].append(word)
+    for content_pull_id, words in by_content.items():
+        _replace_from_pull(engine, key, provider, endpoint, content_pull_id, words, now, done)
+    if endpoint.kind == "usage":
+        for word in moved:
+            _note_restatements(engine, key, provider, endpoint, word.day, settling)
+    return done
+
+
+def _replace_from_pull(
+    engine: Engine,
+    key: ProviderKey,
+    provider: Provider,
+    endpoint: Endpoint,
+    content_pull_id: int,
+    words: list[PullDay],
+    now: datetime,
+    done: NormalisedDays,
+) -> None:
+    """Stream the pull's pages once and replace the slice of each wanted day as its buckets come by."""
+    wanted = {word.day: word for word in words}
+    with engine.connect() as reading:
+        buckets = _buckets(reading, provider, endpoint, content_pull_id, words)
+        for day, of_day in groupby(buckets, key=lambda bucket: bucket.start.date()):
+            word = wanted.pop(day, None)
+            if word is not None:
+                _replace_day(engine, key, provider, endpoint, word, of_day, now, done)
+        for word in sorted(wanted.values(), key=lambda one: one.day):
+            _replace_day(engine, key, provider, endpoint, word, iter(()), now, done)
+
+
+def _buckets(
+    connection: Connection, provider: Provider, endpoint: Endpoint, pull_id: int, words: list[PullDay]
+) -> Iterator[Bucket]:
+    step = timedelta(seconds=words[0].window_seconds)
+    first, last = min(word.day for word in words), max(word.day for word in words)
+    decompressor = zstandard.ZstdDecompressor()
+    for _, body in stream_pages(connection, pull_id, first, last):
+        for bucket in provider.read_page(endpoint, decompressor.decompress(body)).buckets:
+            yield Bucket(floor_to_grid(bucket.start, step), bucket.results)
+
+
+def _replace_day(
+    engine: Engine,
+    key: ProviderKey,
+    provider: Provider,
+    endpoint: Endpoint,
+    word: PullDay,
+    buckets: Iterator[Bucket],
+    now: datetime,
+    done: NormalisedDays,
+) -> None:
+    replace = _replace_bills if endpoint.kind == "costs" else _replace_events
+    with engine.begin() as connection:
+        slice_ = lock_slice(connection, key.feed_id, endpoint.name, word.day)
+        identity = SliceIdentity(key.slug, endpoint.name, word.window_seconds, word.dimensions_asked)
+        changes, rows = replace(connection, slice_, identity, provider, endpoint, word, buckets, now)
+        _cover(connection, slice_, word, rows)
+    done.changes += changes
+    done.rows += rows
+
+
+def _cover(connection: Connection, slice_: Slice, word: PullDay, row_count: int) -> None:
+    cover(
+        connection,
+        slice_.slice_id,
+        Observation(
+            observed_at=word.started_at,
+            digest=word.digest,
+            content_digest=word.digest,
+            window_seconds=word.window_seconds,
+            dimensions_asked=word.dimensions_asked,
+            row_count=row_count,
+            pull_id=word.pull_id,
+        ),
+    )
+
+
+def _replace_events(
+    connection: Connection,
+    slice_: Slice,
+    identity: SliceIdentity,
+    provider: Provider,
+    endpoint: Endpoint,
+    word: PullDay,
+    buckets: Iterator[Bucket],
+    now: datetime,
+) -> tuple[Changes, int]:
+    drift = Drift()
+    encoder = EventEncoder(identity, slice_id=slice_.slice_id, source_id=word.content_pull_id, recorded_at=now)
+    rows = (
+        (bucket.start, one_row_per_key(provider.usage_rows(endpoint, bucket.results, word.dimensions_asked, drift)))
+        for bucket in buckets
+    )
+    changes = replace_slice(
+        connection,
+        EVENTS,
+        slice_.slice_id,
+        binary_copy(encoder.chunks(rows)),
+        binary=True,
+        slice_is_empty=slice_.row_count == 0,
+        now=now,
+    )
+    return changes, encoder.rows
+
+
+def one_row_per_key(rows: Iterable[UsageRow]) -> Sequence[UsageRow]:
+    """The rows of one bucket, those of the same dimensions added up.
+
+    An API may tell two rows apart by something that was not asked for; both are spending, so they are summed: neither
+    may overwrite the other.
+    """
+    listed = list(rows)
+    if len({row.dimensions for row in listed}) == len(listed):
+        return listed
+    merged: dict[tuple[str | None, ...], tuple[int | None, ...]] = {}
+    for dimensions, measures in listed:
+        before = merged.get(dimensions)
+        merged[dimensions] = measures if before is None else tuple(map(_plus, before, measures))
+    return [UsageRow(dimensions, measures) for dimensions, measures in merged.items()]
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other
+
+
+def _replace_bills(
+    connection: Connection,
+    slice_: Slice,
+    identity: SliceIdentity,
+    provider: Provider,
+    endpoint: Endpoint,
+    word: PullDay,
+    buckets: Iterator[Bucket],
+    now: datetime,
+) -> tuple[Changes, int]:
+    lines: dict[bytes, BilledLine] = {}
+    for bucket in buckets:
+        for line in provider.billed_lines(endpoint, bucket.results, word.dimensions_asked, Drift()):
+            name = line_key(identity, slice_.day, line)
+            lines[name] = line if name not in lines else _add_lines(lines[name], line)
+    rows = (_bill_row(slice_.slice_id, name, word.content_pull_id, now, line) for name, line in sorted(lines.items()))
+    changes = replace_slice(
+        connection,
+        BILLS,
+        slice_.slice_id,
+        typed_copy(rows),
+        binary=False,
+        slice_is_empty=slice_.row_count == 0,
+        now=now,
+    )
+    return changes, len(lines)
+
+
+def _add_lines(one: BilledLine, other: BilledLine) -> BilledLine:
+    """Two lines that nothing asked for tells apart: both were billed."""
+    with exact_arithmetic():
+        amount = one.amount_usd + other.amount_usd
+        quantity = one.quantity + other.quantity if one.quantity is not None and other.quantity is not None else None
+    return BilledLine(amount_usd=amount, quantity=quantity, **{name: getattr(one, name) for name in LINE_DIMENSIONS})
+
+
+def _bill_row(slice_id: int, name: bytes, pull_id: int, now: datetime, line: BilledLine) -> tuple[Any, ...]:
+    return (
+        slice_id,
+        UUID(bytes=name),
+        pull_id,
+        now,
+        line.amount_usd,
+        line.label,
+        line.model,
+        line.cost_type,
+        line.token_type,
+        line.project_id,
+        line.user_id,
+        line.api_key_id,
+        line.service_tier,
+        line.context_window,
+        line.inference_geo,
+        line.quantity,
+        line.quantity_unit,
+    )
+
+
+def _note_restatements(
+    engine: Engine, key: ProviderKey, provider: Provider, endpoint: Endpoint, day: date, settling: timedelta
+) -> None:
+    """Where final pulls of a day disagree, keep what each said per model, so that a restatement can be shown.
+
+    The figures come from the raw pages of every final pull that is not kept yet, in whatever order the pulls arrived.
+    """
+    with engine.begin() as connection:
+        final = pull_days_since(connection, key.feed_id, endpoint.name, day, day_end(day) + settling)
+        if len({word.digest for word in final}) < 2:
+            return
+        slice_ = lock_slice(connection, key.feed_id, endpoint.name, day)
+        kept = known_final_pulls(connection, slice_.slice_id)
+        for word in final:
+            if word.pull_id not in kept:
+                figures = _figures_by_model(connection, provider, endpoint, word)
+                keep_final_figures(connection, slice_.slice_id, word.pull_id, figures)
+
+
+def _figures_by_model(
+    connection: Connection, provider: Provider, endpoint: Endpoint, word: PullDay
+) -> dict[str, dict[str, int]]:
+    totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for bucket in _buckets(connection, provider, endpoint, word.content_pull_id, [word]):
+        if bucket.start.date() != word.day:
+            continue
+        for dimensions, measures in provider.usage_rows(endpoint, bucket.results, word.dimensions_asked, Drift()):
+            of_model = totals[dimensions[_MODEL] or ""]
+            for name, value in zip(EVENT_MEASURES, measures, strict=True):
+                if value is not None and name in RECONCILED_MEASURES:
+                    of_model[name] += value
+    return {model: dict(figures) for model, figures in totals.items()}

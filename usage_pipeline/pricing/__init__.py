@@ -1,0 +1,6 @@
+"""Prices and computed costs: what a list price says that measured tokens cost, apart from any bill.
+
+``rates`` holds a price list's figures and multiplies them, ``variants`` says which of a model's prices a row asks for,
+``model_names`` decides whether a price belongs to a model's name, ``library_prices`` reads the price library's tables,
+and ``price_book`` answers by day. Nothing here contacts a network or a database.
+"""

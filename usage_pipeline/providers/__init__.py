@@ -1,0 +1,1 @@
+"""What each provider's usage and cost API is: one file a provider, the shared contract, and the HTTP client."""

@@ -1,0 +1,1 @@
+"""From a provider to raw pages: whole ranges, complete or nothing."""
