@@ -49,7 +49,7 @@ class Settings:
     )
     look_back_days: int = _setting(4, "USAGE_LOOK_BACK_DAYS", "How many closed days the daily schedule pulls anew.")
     http_timeout_seconds: int = _setting(60, "USAGE_HTTP_TIMEOUT_SECONDS", "How long one answer may keep us waiting.")
-    http_attempts: int = _setting(5, "USAGE_HTTP_ATTEMPTS", "How often one request is tried before the pull fails.")
+    http_attempts: int = _setting(4, "USAGE_HTTP_ATTEMPTS", "How often one request is tried before the pull fails.")
     admin_ingestion_enabled: bool = _setting(
         True, "USAGE_ADMIN_INGESTION_ENABLED", "Off: no provider is asked for anything; runs say that they skipped."
     )

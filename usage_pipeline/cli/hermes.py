@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -74,6 +75,7 @@ def import_files(
     at = now(os.environ)
     split_slug(slug, parts=2, where="feed")
     payloads = [_read(path) for path in files]
+    changed: set[date] = set()
     with opened(os.environ, writes=True) as engine:
         for payload in payloads:
             with engine.connect() as connection:
@@ -88,6 +90,9 @@ def import_files(
             days = len(receipt.changed_days)
             outcome = "known already" if receipt.duplicate else f"taken in, {days} {'day' if days == 1 else 'days'}"
             print_line(f"{payload.name}: {outcome}")
+            changed.update(receipt.changed_days)
+    if changed:
+        print_line(f"Next: usage-pipeline backfill --from {min(changed)} --to {max(changed)}")
 
 
 def _read(path: Path) -> _PayloadFile:

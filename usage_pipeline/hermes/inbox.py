@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from usage_pipeline.errors import InvalidInputError
 from usage_pipeline.hermes.batch import HermesBatch
 from usage_pipeline.hermes.payload import PayloadRefusedError, batch_digest, covered_days, parse_payload
-from usage_pipeline.ledger.hermes_batches import NewBatch, find_batch, keep_batch
+from usage_pipeline.ledger.hermes_batches import BatchFinding, NewBatch, find_batch, keep_batch
 from usage_pipeline.ledger.hermes_feeds import HermesFeed, bind_feed
 
 
@@ -63,10 +63,27 @@ def receive(connection: Connection, feed: HermesFeed, body: bytes, received_at: 
             generated_at=batch.generated_at,
             source_label=batch.source_label,
             days=days,
+            findings=_findings(batch),
         ),
     )
     changed = tuple(days[0] + timedelta(days=n) for n in range((days[1] - days[0]).days)) if days else ()
     return Receipt(batch_id, True, False, batch.schema_version, batch.generated_at, len(batch.rows), changed, findings)
+
+
+def _findings(batch: HermesBatch) -> list[BatchFinding]:
+    """The batch's findings, one of a kind per code, day and measure: where in the payload is not stable."""
+    kinds = {(f.code, f.day, f.measure): f for f in reversed(batch.findings)}
+    return [
+        BatchFinding(
+            code=f.code,
+            words=f.words,
+            day=f.day.isoformat() if f.day else None,
+            measure=f.measure,
+            stated=None if f.stated is None else str(f.stated),
+            found=None if f.found is None else str(f.found),
+        )
+        for f in reversed(kinds.values())
+    ]
 
 
 def _check_labels(feed: HermesFeed, batch: HermesBatch) -> None:

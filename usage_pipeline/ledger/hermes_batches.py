@@ -6,10 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import msgspec
 import zstandard
 from sqlalchemy import Connection, text
 
 _COMPRESSION_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFinding:
+    """Something odd in an accepted batch; ``day`` is an ISO date where it is about one."""
+
+    code: str
+    words: str
+    day: str | None = None
+    measure: str | None = None
+    stated: str | None = None
+    found: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +37,14 @@ class NewBatch:
     generated_at: datetime | None = None
     source_label: str | None = None
     days: tuple[date, date] | None = None
+    findings: Sequence[BatchFinding] = ()
     refused_code: str | None = None
     refused_why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DayWord:
-    """The batch that speaks for a feed's day: the newest by ``generated_at``, of two the one with the greater digest."""
+    """The batch that speaks for a feed's day: the newest by ``generated_at``, at one instant the greater digest."""
 
     feed_id: int
     day: date
@@ -56,9 +70,10 @@ def keep_batch(connection: Connection, batch: NewBatch) -> int:
     connection.execute(
         text(
             "INSERT INTO hermes_batches (feed_id, received_at, digest, body_bytes, body_zstd, accepted, refused_code,"
-            " refused_why, schema_version, generated_at, source_label, first_day, end_day)"
+            " refused_why, schema_version, generated_at, source_label, findings, first_day, end_day)"
             " VALUES (:feed_id, :received_at, :digest, :body_bytes, :body, :accepted, :refused_code,"
-            " :refused_why, :schema_version, :generated_at, :source_label, :first_day, :end_day)"
+            " :refused_why, :schema_version, :generated_at, :source_label, CAST(:findings AS jsonb),"
+            " :first_day, :end_day)"
             " ON CONFLICT (feed_id, digest, accepted) DO NOTHING"
         ),
         {
@@ -73,6 +88,7 @@ def keep_batch(connection: Connection, batch: NewBatch) -> int:
             "schema_version": batch.schema_version,
             "generated_at": batch.generated_at,
             "source_label": batch.source_label,
+            "findings": msgspec.json.encode(list(batch.findings)).decode(),
             "first_day": first,
             "end_day": end,
         },

@@ -1,4 +1,4 @@
-"""The stable key of a billed line: BLAKE2b over canonical JSON of feed, endpoint, day, dimensions and the asked-for set."""
+"""The stable key of a billed line: BLAKE2b over canonical JSON of its slice, its dimensions and the asked-for set."""
 
 from __future__ import annotations
 

@@ -8,9 +8,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, text
 
 from usage_pipeline.errors import PermanentError
+from usage_pipeline.ledger.server import connect_engine
 
 _MIGRATION_LOCK = 0x75736167  # "usag": one migration at a time, whoever starts it
 
@@ -36,7 +37,7 @@ def _run(connection: Connection, step: str, revision: str) -> None:
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database at ``url`` up to ``revision``. Idempotent; safe when two processes do it at once."""
-    engine = create_engine(url)
+    engine = connect_engine(url, application_name="usage-pipeline migrations")
     try:
         with engine.connect() as connection:
             _run(connection, "upgrade", revision)
@@ -46,7 +47,7 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 def downgrade(url: str, revision: str) -> None:
     """Take the database at ``url`` down to ``revision`` (``base`` for an empty one)."""
-    engine = create_engine(url)
+    engine = connect_engine(url, application_name="usage-pipeline migrations")
     try:
         with engine.connect() as connection:
             _run(connection, "downgrade", revision)

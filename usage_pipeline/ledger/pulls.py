@@ -136,7 +136,7 @@ def record_complete_pull(
 
 
 def stream_pages(connection: Connection, pull_id: int, first_day: date, last_day: date) -> Iterator[tuple[int, bytes]]:
-    """The raw pages of a pull that touch the days (both inclusive), in order: (number, compressed body), one at a time."""
+    """The raw pages of a pull that touch the days (inclusive), in order, one at a time: (number, compressed body)."""
     numbers = connection.execute(
         text(
             "SELECT page_number FROM raw_pages WHERE pull_id = :pull_id AND first_day <= :last_day"

@@ -86,12 +86,26 @@ def slices_of_days(connection: Connection, feed_ids: Sequence[int], days: Sequen
     rows = connection.execute(
         text(
             "SELECT slice_id, feed_id, endpoint, day, observed_at, window_seconds, dimensions_asked,"
-            " hours_are_call_time, last_attempt_at IS NOT NULL, last_attempt_error FROM slices"
+            " hours_are_call_time, last_attempt_at IS NOT NULL AS attempted, last_attempt_error FROM slices"
             " WHERE feed_id = ANY(:feed_ids) AND day = ANY(:days) ORDER BY slice_id"
         ),
         {"feed_ids": list(feed_ids), "days": list(days)},
     )
-    return [SliceRow(*row[:6], frozenset(row[6] or ()), *row[7:]) for row in rows]
+    return [
+        SliceRow(
+            slice_id=row.slice_id,
+            feed_id=row.feed_id,
+            endpoint=row.endpoint,
+            day=row.day,
+            observed_at=row.observed_at,
+            window_seconds=row.window_seconds,
+            dimensions_asked=frozenset(row.dimensions_asked or ()),
+            hours_are_call_time=row.hours_are_call_time,
+            attempted=row.attempted,
+            last_attempt_error=row.last_attempt_error,
+        )
+        for row in rows
+    ]
 
 
 def provider_sums(connection: Connection, rules: Sequence[CountRule]) -> Iterator[ProviderSum]:
@@ -100,11 +114,12 @@ def provider_sums(connection: Connection, rules: Sequence[CountRule]) -> Iterato
         return
     rows = connection.execute(
         text(
+            # The parts that are put together are this module's own constants: column names, never input.
             "WITH rules AS MATERIALIZED (SELECT slice_id, NOT counts AS shadowed, cut_at,"
             " CASE WHEN excluded = '' THEN NULL ELSE string_to_array(excluded, :separator) END AS excluded"
             " FROM unnest(CAST(:slice_ids AS bigint[]), CAST(:counts AS boolean[]), CAST(:excluded AS text[]),"
             " CAST(:cuts AS timestamptz[])) AS r (slice_id, counts, excluded, cut_at))"
-            " SELECT e.slice_id, r.shadowed OR coalesce(e.project_id = ANY(r.excluded), false),"  # noqa: S608
+            " SELECT e.slice_id, r.shadowed OR coalesce(e.project_id = ANY(r.excluded), false),"
             f" e.window_start >= r.cut_at, e.model, {_VARIANT}, {_SUMS}"
             " FROM rules AS r JOIN usage_events AS e ON e.slice_id = r.slice_id"
             f" GROUP BY 1, 2, 3, e.model, {_VARIANT}"
@@ -126,12 +141,12 @@ def hermes_events(connection: Connection, slice_ids: Sequence[int]) -> list[Herm
     measures = ", ".join(RECONCILED_MEASURES)
     rows = connection.execute(
         text(
-            "SELECT slice_id, event_id, window_start, model, line_detail, counts, estimated_cost_usd,"  # noqa: S608
+            "SELECT slice_id, event_id, window_start, model, line_detail, counts, estimated_cost_usd,"
             f" actual_cost_usd, {measures} FROM usage_events WHERE slice_id = ANY(:slice_ids) ORDER BY event_id"
         ),
         {"slice_ids": list(slice_ids)},
     )
-    return [HermesEvent(*row[:8], tuple(row[8:])) for row in rows]
+    return [HermesEvent(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], tuple(row[8:])) for row in rows]
 
 
 def billed_sums(
@@ -158,9 +173,82 @@ def first_final_figures(
     """Kept figures of final pulls that differ: (slice, start of the pull, model as reported, figures), oldest first."""
     rows = connection.execute(
         text(
-            "SELECT f.slice_id, p.started_at, f.model, f.figures FROM final_figures AS f JOIN pulls AS p USING (pull_id)"
+            "SELECT f.slice_id, p.started_at, f.model, f.figures FROM final_figures AS f"
+            " JOIN pulls AS p USING (pull_id)"
             " WHERE f.slice_id = ANY(:slice_ids) ORDER BY f.slice_id, p.started_at, p.pull_id, f.model"
         ),
         {"slice_ids": list(slice_ids)},
     )
     return [tuple(row) for row in rows]
+
+
+class SourceFinding(NamedTuple):
+    """What a pull's answers or a batch had that is worth a person's look, told once, on the last day it covers."""
+
+    feed_id: int
+    endpoint: str
+    code: str
+    words: str
+    measure: str | None
+    stated: Decimal | None
+    found: Decimal | None
+
+
+def drift_of_day(connection: Connection, feed_ids: Sequence[int], day: date) -> list[SourceFinding]:
+    """Drift of the pulls that stand for the day as their last one."""
+    rows = connection.execute(
+        text(
+            "SELECT s.feed_id, s.endpoint, p.drift FROM slices AS s JOIN pulls AS p ON p.pull_id = s.observed_pull_id"
+            " WHERE s.feed_id = ANY(:feed_ids) AND s.day = :day AND p.drift <> '{}'"
+            " AND s.day = (SELECT max(d.day) FROM pull_days AS d WHERE d.pull_id = p.pull_id)"
+            " ORDER BY s.feed_id, s.endpoint"
+        ),
+        {"feed_ids": list(feed_ids), "day": day},
+    )
+    found: list[SourceFinding] = []
+    for feed_id, endpoint, drift in rows:
+        for name, count in sorted(drift.get("unknown_fields", {}).items()):
+            words = f"the answers have a field that is not known, {name!r}, in {count} rows"
+            found.append(SourceFinding(feed_id, endpoint, "answer_unknown_field", words, name, None, None))
+        for name, count in sorted(drift.get("totals_off", {}).items()):
+            words = f"the parts of {name} do not add up to the answer's own total in {count} rows"
+            found.append(SourceFinding(feed_id, endpoint, "totals_off", words, name, None, None))
+    return found
+
+
+def batch_findings_of_day(connection: Connection, feed_ids: Sequence[int], day: date) -> list[SourceFinding]:
+    """Findings of the batches that speak for the day: those about the day, and those about the whole on its last."""
+    rows = connection.execute(
+        text(
+            "SELECT h.feed_id, b.end_day - 1 = h.day AS is_last, f.value FROM hermes_days AS h"
+            " JOIN hermes_batches AS b USING (batch_id) CROSS JOIN jsonb_array_elements(b.findings) AS f"
+            " WHERE h.feed_id = ANY(:feed_ids) AND h.day = :day ORDER BY h.feed_id, f.value::text"
+        ),
+        {"feed_ids": list(feed_ids), "day": day},
+    )
+    return [
+        SourceFinding(
+            feed_id,
+            "rollups",
+            finding["code"],
+            finding["words"],
+            finding["measure"],
+            Decimal(finding["stated"]) if finding["stated"] is not None else None,
+            Decimal(finding["found"]) if finding["found"] is not None else None,
+        )
+        for feed_id, is_last, finding in rows
+        if finding["day"] == day.isoformat() or (finding["day"] is None and is_last)
+    ]
+
+
+def feeds_with_two_labels(connection: Connection, feed_ids: Sequence[int], day: date) -> list[tuple[int, list[str]]]:
+    """Hermes feeds to which batches of more than one source label came for the day: (feed, labels)."""
+    rows = connection.execute(
+        text(
+            "SELECT feed_id, array_agg(DISTINCT source_label ORDER BY source_label) FROM hermes_batches"
+            " WHERE accepted AND feed_id = ANY(:feed_ids) AND first_day <= :day AND :day < end_day"
+            " GROUP BY feed_id HAVING count(DISTINCT source_label) > 1 ORDER BY feed_id"
+        ),
+        {"feed_ids": list(feed_ids), "day": day},
+    )
+    return [(feed_id, list(labels)) for feed_id, labels in rows]

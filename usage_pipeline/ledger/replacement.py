@@ -34,11 +34,12 @@ class ReplacedTable:
     key: str
     columns: tuple[str, ...]
     bookkeeping: tuple[str, ...] = ("source_id", "recorded_at")
+    slice_column: str = "slice_id"
 
     @property
     def compared(self) -> tuple[str, ...]:
         """The columns that make a version of a row."""
-        return tuple(c for c in self.columns if c not in {"slice_id", self.key, *self.bookkeeping})
+        return tuple(c for c in self.columns if c not in {self.slice_column, self.key, *self.bookkeeping})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,7 @@ def _statements(table: ReplacedTable) -> _Statements:
         "staged": sql.Identifier(f"staged_{table.name}"),
         "index": sql.Identifier(f"staged_{table.name}_key"),
         "key": sql.Identifier(table.key),
+        "slice": sql.Identifier(table.slice_column),
         "columns": _names(table.columns),
         "old_columns": _names(table.columns, "old"),
         "old": _names(table.compared, "old"),
@@ -174,7 +176,7 @@ def _statements(table: ReplacedTable) -> _Statements:
     }
 
     def statement(text: str) -> sql.Composed:
-        return sql.SQL(text).format(**names)  # type: ignore[arg-type]
+        return sql.SQL(text).format(**names)
 
     return _Statements(
         create_staging=statement(
@@ -184,22 +186,22 @@ def _statements(table: ReplacedTable) -> _Statements:
         index_staging=statement("CREATE UNIQUE INDEX {index} ON {staged} ({key})"),
         analyze_staging=statement("ANALYZE {staged}"),
         remove_vanished=statement(
-            "WITH vanished AS (DELETE FROM {table} AS old WHERE old.slice_id = %(slice_id)s"
+            "WITH vanished AS (DELETE FROM {table} AS old WHERE old.{slice} = %(slice_id)s"
             " AND NOT EXISTS (SELECT 1 FROM {staged} AS new WHERE new.{key} = old.{key}) RETURNING {old_columns})"
             " INSERT INTO {history} ({columns}, superseded_at) SELECT *, %(now)s FROM vanished"
         ),
         keep_superseded=statement(
             "INSERT INTO {history} ({columns}, superseded_at) SELECT {old_columns}, %(now)s"
             " FROM {table} AS old JOIN {staged} AS new ON new.{key} = old.{key}"
-            " WHERE old.slice_id = %(slice_id)s AND ({old}) IS DISTINCT FROM ({new})"
+            " WHERE old.{slice} = %(slice_id)s AND ({old}) IS DISTINCT FROM ({new})"
         ),
         update_changed=statement(
             "UPDATE {table} AS old SET ({changed}) = ROW({new_changed}) FROM {staged} AS new"
-            " WHERE old.slice_id = %(slice_id)s AND new.{key} = old.{key} AND ({old}) IS DISTINCT FROM ({new})"
+            " WHERE old.{slice} = %(slice_id)s AND new.{key} = old.{key} AND ({old}) IS DISTINCT FROM ({new})"
         ),
         insert_new=statement(
             "INSERT INTO {table} ({columns}) SELECT {columns} FROM {staged} AS new"
-            " WHERE NOT EXISTS (SELECT 1 FROM {table} AS old WHERE old.slice_id = %(slice_id)s"
+            " WHERE NOT EXISTS (SELECT 1 FROM {table} AS old WHERE old.{slice} = %(slice_id)s"
             " AND old.{key} = new.{key})"
         ),
     )

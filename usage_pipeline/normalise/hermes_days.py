@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -23,7 +23,7 @@ from usage_pipeline.ledger.event_copy import SliceIdentity, event_key
 from usage_pipeline.ledger.hermes_batches import DayWord, batch_body
 from usage_pipeline.ledger.hermes_feeds import HermesFeed
 from usage_pipeline.ledger.replacement import Changes, replace_slice, typed_copy
-from usage_pipeline.ledger.slices import EVENTS, Observation, Slice, cover, lock_slice
+from usage_pipeline.ledger.slices import EVENTS, Observation, Slice, cover, lock_slice, slices_of_endpoint
 from usage_pipeline.measures import EVENT_DIMENSIONS, EVENT_MEASURES
 
 HERMES_DAYS: Final = "rollups"
@@ -44,17 +44,33 @@ class _Event:
     row: HermesRow
 
 
-def normalise_hermes_days(engine: Engine, feed: HermesFeed, words: Sequence[DayWord], now: datetime) -> Changes:
+@dataclass(slots=True)
+class NormalisedHermesDays:
+    """What normalising did: rows by what became of them, and the days whose word moved."""
+
+    changes: Changes = field(default_factory=Changes)
+    days_moved: set[date] = field(default_factory=set)
+
+
+def normalise_hermes_days(
+    engine: Engine, feed: HermesFeed, words: Sequence[DayWord], now: datetime
+) -> NormalisedHermesDays:
     """Make the feed's slices of each word's day equal to what its batch says. One transaction a day."""
-    changes = Changes()
+    done = NormalisedHermesDays()
     batches: dict[int, HermesBatch] = {}
+    with engine.begin() as connection:
+        standing = slices_of_endpoint(connection, feed.feed_id, HERMES_DAYS, [word.day for word in words])
     for word in words:
+        before = standing.get(word.day)
+        if before and (before.observed_at, before.observed_digest) == (word.generated_at, word.batch_digest):
+            continue
+        done.days_moved.add(word.day)
         with engine.begin() as connection:
             if word.batch_id not in batches:
                 body, received_at = batch_body(connection, word.batch_id)
                 batches = {word.batch_id: parse_payload(body, received_at=received_at)}
-            changes += _normalise_day(connection, feed, word, batches[word.batch_id], now)
-    return changes
+            done.changes += _normalise_day(connection, feed, word, batches[word.batch_id], now)
+    return done
 
 
 def _normalise_day(
@@ -67,8 +83,6 @@ def _normalise_day(
             rows[_ENDPOINTS[row.kind]].append(row)
     for endpoint, window_seconds in _WINDOW_SECONDS.items():
         slice_ = lock_slice(connection, feed.feed_id, endpoint, word.day)
-        if slice_.observed_digest == word.batch_digest and slice_.observed_at == word.generated_at:
-            continue
         identity = SliceIdentity(feed.slug, endpoint, window_seconds, _ASKED)
         events = [_event(row) for row in rows[endpoint]]
         digest = _digest(events, call_time=batch.hours_are_call_time)

@@ -265,7 +265,9 @@ class ProviderClient:
             )
         if status < 300:
             return _Failure(broken("answer_not_json", f"HTTP {status} where a page is answered with 200", where))
-        error = self.provider.refusal(endpoint, status, _head_of_body(response))
+        # Providers redact what looks like a key; a gateway's key may look like anything, so it is taken out as it is.
+        body = _head_of_body(response).replace(self._secret.reveal().encode(), b"[redacted]")
+        error = self.provider.refusal(endpoint, status, body)
         if not isinstance(error, TransientError):
             return _Failure(error)
         return _Failure(error, seconds_to_wait(response.headers, self.clock()), is_down=status != 429)

@@ -264,7 +264,10 @@ def _completions(results: msgspec.Raw, asked: tuple[str, ...], drift: Drift, whe
             project_id, user_id, api_key_id, model, batch, service_tier, api_source,
         ) = astuple(row)[:24]  # fmt: skip
         if uncached is None or cached is None or written is None:
+            told = uncached
             uncached, cached, written, output = _split_input(row, where)
+            if told is not None and told != uncached:
+                note_total_off(drift, "input_tokens")
         elif uncached + cached + written != input_tokens:
             note_total_off(drift, "input_tokens")
             uncached = _rest_of_input(input_tokens, cached + written, where)

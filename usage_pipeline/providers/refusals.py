@@ -27,7 +27,7 @@ _SCOPE: Final = re.compile(r"[Mm]issing scopes?:\s*([a-z0-9_.]+(?:\s*,\s*[a-z0-9
 # What looks like a credential, however the provider masked it: a prefixed key, a bearer header, or one long run of
 # letters and digits. Providers repeat parts of the key in a refusal ("Incorrect API key provided: sk-adm***xyz").
 _KEY_LIKE: Final = re.compile(
-    r"(?:sk|rk|pk)-[A-Za-z0-9_*.•-]{3,}|\b[Bb]earer\s+\S+|[A-Za-z0-9+/_*=-]*\*{3,}[A-Za-z0-9+/_*=-]*"
+    r"\b(?:sk|rk|pk)-[A-Za-z0-9_*.•-]{3,}|\b[Bb]earer\s+[^\s,;\"]+|[A-Za-z0-9+/_*=-]*\*{3,}[A-Za-z0-9+/_*=-]*"
     r"|\b(?=[A-Za-z0-9+/_-]*\d)[A-Za-z0-9+/_-]{32,}={0,2}"
 )
 

@@ -25,7 +25,7 @@ from usage_pipeline.pulls.ranges import RangeRequest, default_dimensions
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """What became of one endpoint's pull. ``changed_days`` differ from what stood before; ``error`` is of a failed one."""
+    """What became of one endpoint's pull. ``changed_days`` differ from what stood before."""
 
     endpoint: str
     rows: int
@@ -74,7 +74,7 @@ def _pull_endpoint(
     width = key.grain if key.grain in endpoint.page_limits else "1d"
     request = RangeRequest(first_day, end_day, width, default_dimensions(endpoint), projects)
     started_at = clock()
-    sent_before, waited_before = client.counters.requests, client.counters.seconds_waited
+    sent_before, waited_before = client.counters.requests, client.counters.waited_s
     fetched: FetchedRange | None = None
     error: UsagePipelineError | None = None
     try:
@@ -82,7 +82,7 @@ def _pull_endpoint(
     except UsagePipelineError as problem:
         error = problem
     requests = client.counters.requests - sent_before
-    waited = client.counters.seconds_waited - waited_before
+    waited = client.counters.waited_s - waited_before
     pull = NewPull(
         feed_id=key.feed_id,
         endpoint=endpoint.name,
@@ -124,7 +124,7 @@ def _pull_endpoint(
 
 
 def _slice_digest(request: RangeRequest, results: bytes) -> bytes:
-    """The digest of a slice: its results under the width and the dimensions asked for, which give rows their meaning."""
+    """The digest of a slice: its results, under the width and the dimensions asked for, which give them meaning."""
     asked = f"{request.width}|{','.join(sorted(request.dimensions))}|{','.join(sorted(request.projects))}|"
     return hashlib.sha256(asked.encode() + results).digest()
 

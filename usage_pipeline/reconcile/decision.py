@@ -140,7 +140,8 @@ def _provisional(cell: Cell) -> Decided:
     assert until is not None
     closed = until >= cell.day_end
     if closed:
-        rule, row = (_topped_up if cell.hermes_call_time else _within), 4
+        rule: _Rule = _topped_up if cell.hermes_call_time else _within
+        row = 4
     elif cell.provider_halves is not None and cell.hermes_halves is not None:
         rule, row = _topped_up_by_halves, 5
     else:
@@ -295,7 +296,7 @@ def _hermes_only(cell: Cell) -> Decided:
 
 
 def assert_conserved(cell: Cell, decided: Decided) -> None:
-    """Assert rule 1 of a cell: what counts is explained, unattributed or stands in; H is explained, excess or stands in.
+    """Assert rule 1: what counts is explained, unattributed or stands in; H is explained, excess or stands in.
 
     Measures outside conservation (lower bounds) have no shares and are skipped.
     """

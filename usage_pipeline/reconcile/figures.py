@@ -16,7 +16,7 @@ COMPARED: tuple[str, ...] = (
     *(name for name in RECONCILED_MEASURES if name not in CACHE_WRITES),
     CACHE_WRITE_GROUP,
 )
-"""What the two sides are compared by: every measure, with the cache writes as one group (Hermes does not split them)."""
+"""What the two sides are compared by: every measure, the cache writes as one group (Hermes does not split them)."""
 
 COMPARED_TOKENS: tuple[str, ...] = (*(n for n in TOKEN_CLASSES if n not in CACHE_WRITES), CACHE_WRITE_GROUP)
 
@@ -47,7 +47,7 @@ def any_positive(figures: Figures) -> bool:
 
 
 def fill_cache_writes(reported: Figures, amount: int) -> Iterator[tuple[str, int]]:
-    """Spread ``amount`` over the lifetimes that ``reported`` has, in the documented order: 5m, 30m, 1h, 12h, unsplit."""
+    """Spread ``amount`` over the lifetimes that ``reported`` has, in the order 5m, 30m, 1h, 12h, unsplit."""
     left = amount
     for part in CACHE_WRITES:
         room = reported.get(part)

@@ -1,7 +1,7 @@
 """Overlapping feeds of one account: which rows of which feed count, decided per account, family and day.
 
 In come the feeds of one account that answer for one family on one day; out comes, for each, whether all, some or none
-of its rows count, and how well the account as a whole is covered. Rows that don't count stay, and are shown as shadowed.
+of its rows count, and how well the account as a whole is covered. Rows that don't count stay, shown as shadowed.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from usage_pipeline.normalise.hermes_days import HERMES_DAYS, HERMES_HOURS
 from usage_pipeline.hermes.routes import ACCOUNT, OFF_ACCOUNT, UNKNOWN, route_of
 from usage_pipeline.ledger.feed_settings import FeedSettings, list_settings
 from usage_pipeline.ledger.hermes_feeds import HermesFeed, list_hermes_feeds
@@ -33,6 +32,7 @@ from usage_pipeline.ledger.reconcile_inputs import (
 )
 from usage_pipeline.ledger.workspaces import Workspace
 from usage_pipeline.measures import CACHE_WRITES, EVENT_MEASURES, RECONCILED_MEASURES
+from usage_pipeline.normalise.hermes_days import HERMES_DAYS, HERMES_HOURS
 from usage_pipeline.providers.contract import Endpoint, Provider
 from usage_pipeline.reconcile.aliases import canonical_model
 from usage_pipeline.reconcile.coverage import Coverage, State, coverage_of, day_end
@@ -164,7 +164,7 @@ class DaySides:
     def _hermes_figures(self, sides: CellSides) -> Figures | None:
         if not self.hermes_slices or sides.key.family != HERMES_FAMILY:
             return None
-        zero = {name: 0 for name in HERMES_REPORTS}
+        zero: dict[str, int | None] = dict.fromkeys(HERMES_REPORTS, 0)
         return add(zero, *(row.figures for row in sides.hermes_rows))
 
 

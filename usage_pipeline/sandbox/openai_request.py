@@ -108,7 +108,7 @@ def read_query(request: ApiRequest, scene: Scene) -> OpenAiQuery:
     if request.path == OPENAI_COSTS_PATH and "api_key_id" in group_by:
         _check_cost_api_key(start_s, scene.switches.openai_costs_refuse_api_key_id)
     limit = _limit(request, *endpoint.limits[width])
-    end_s = _end(request, now_s, start_s)
+    end_s = _end(request, now_s)
     digest = fingerprint(request.path, request.query)
     return OpenAiQuery(
         here=_here(request, digest, Cursor(end_s, start_s, 1)),
@@ -146,7 +146,9 @@ def _start(request: ApiRequest, now_s: int) -> int:
     return start_s - start_s % MINUTE_SECONDS
 
 
-def _end(request: ApiRequest, now_s: int, start_s: int) -> int:
+def _end(request: ApiRequest, now_s: int) -> int:
+    """The range's end, not floored; it must lie after the start as it was asked for."""
+    start_s = _integer(request, "start_time") or 0
     end_s = _integer(request, "end_time")
     if end_s is not None and end_s > now_s:
         raise refuse(400, "Invalid end_time: it must not be in the future.", param="end_time")

@@ -31,7 +31,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from usage_pipeline.errors import InvalidInputError, TransientError
 from usage_pipeline.sandbox import anthropic_api, anthropic_request, openai_api, openai_request
-from usage_pipeline.sandbox.exchange import Answer, ApiRequest, Refusal, Scene
+from usage_pipeline.sandbox.exchange import Answer, ApiRequest, Document, Refusal, Scene
 from usage_pipeline.sandbox.paging import page_number_of
 from usage_pipeline.sandbox.switches import (
     ANTHROPIC_COSTS_PATH,
@@ -215,7 +215,7 @@ class _ApiFace:
         faults = self._sandbox._board.take_faults(path, page_number_of(dict(query).get("page")))
         kinds = {fault.kind for fault in faults}
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        response = self._broken(faults) or self._answered(method, ApiRequest(path, query, headers), faults)
+        response = self._broken(path, faults) or self._answered(method, ApiRequest(path, query, headers), faults)
         nothing = FaultKind.CONNECTION_RESET in kinds
         self._sandbox._log.append(LoggedRequest(method, path, query, None if nothing else response.status_code))
 
@@ -247,13 +247,12 @@ class _ApiFace:
             answer = refusal.answer
         return _json(answer, is_anthropic, len(sandbox._log))
 
-    def _broken(self, faults: tuple[Fault, ...]) -> Response | None:
+    def _broken(self, path: str, faults: tuple[Fault, ...]) -> Response | None:
         """The answer of a fault that leaves no room for a good one."""
         for fault in faults:
             match fault.kind:
                 case FaultKind.STATUS:
-                    message = "The server had an error." if fault.status >= 500 else "Rate limit reached."
-                    body = {"error": {"message": message, "type": "sandbox_fault", "param": None, "code": None}}
+                    body = _fault_body(path.startswith(_ANTHROPIC_PREFIX), fault.status)
                     return JSONResponse(body, fault.status, headers=self._retry_after(fault))
                 case FaultKind.HTML:
                     return HTMLResponse(_HTML)
@@ -278,6 +277,16 @@ def _not_served(method: str, path: str, is_anthropic: bool, unknown: bool) -> Re
     if is_anthropic:
         return anthropic_request.refuse(status, "not_found_error" if unknown else "invalid_request_error", message)
     return openai_request.refuse(status, message)
+
+
+def _fault_body(is_anthropic: bool, status: int) -> Document:
+    """The provider's error body for a status that a fault forces."""
+    limited = status == 429
+    message = "Rate limit reached." if limited else "The server had an error."
+    if is_anthropic:
+        return anthropic_request.refuse(status, "rate_limit_error" if limited else "api_error", message).answer.body
+    kind, code = ("requests", "rate_limit_exceeded") if limited else ("server_error", None)
+    return openai_request.refuse(status, message, kind=kind, code=code).answer.body
 
 
 def _json(answer: Answer, is_anthropic: bool, number: int) -> Response:

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from usage_pipeline.errors import InvalidInputError
 from usage_pipeline.sandbox.world import Alterations, Vanish
@@ -22,6 +24,19 @@ OPENAI_USAGE_PATH = "/v1/organization/usage/completions"
 OPENAI_COSTS_PATH = "/v1/organization/costs"
 ANTHROPIC_USAGE_PATH = "/v1/organizations/usage_report/messages"
 ANTHROPIC_COSTS_PATH = "/v1/organizations/cost_report"
+
+
+Typed = TypeVar("Typed", "Fault", Vanish)
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "openai_contract": ("2025", "2026"),
+    "anthropic_contract": ("2025", "2026"),
+    "openai_last_cursor": (None, ""),
+    "openai_null_dimension": (None, ""),
+    "openai_extras": (True, False),
+    "openai_costs_refuse_api_key_id": (True, False),
+    "anthropic_cost_open_day": (True, False),
+}
+_COUNTS = ("revision", "alter_from_revision", "late_minutes")
 
 
 class FaultKind(enum.StrEnum):
@@ -148,22 +163,18 @@ def _checked(switches: Switches) -> Switches:
     try:
         checked = replace(
             switches,
-            restate={_restated_day(day): Decimal(str(factor)) for day, factor in switches.restate.items()},
-            vanish=tuple(_vanish(gone) for gone in switches.vanish),
-            faults=tuple(_fault(fault) for fault in switches.faults),
+            restate={_restated_day(day): _factor(factor) for day, factor in switches.restate.items()},
+            vanish=tuple(_typed(gone, Vanish) for gone in switches.vanish),
+            faults=tuple(_typed(fault, Fault) for fault in switches.faults),
         )
     except (TypeError, ValueError, InvalidOperation, AttributeError) as error:
         raise _invalid(f"a value was not understood ({error})") from None
-    for name, allowed in (
-        ("openai_contract", ("2025", "2026")),
-        ("anthropic_contract", ("2025", "2026")),
-        ("openai_last_cursor", (None, "")),
-        ("openai_null_dimension", (None, "")),
-    ):
+    for name, allowed in _CHOICES.items():
         if getattr(checked, name) not in allowed:
             raise _invalid(f"{name} must be one of {', '.join(map(repr, allowed))}")
-    if any(factor < 0 for factor in checked.restate.values()) or checked.late_minutes < 0:
-        raise _invalid("restate factors and late_minutes must not be negative")
+    for name in _COUNTS:
+        if type(getattr(checked, name)) is not int or getattr(checked, name) < 0:
+            raise _invalid(f"{name} must be a whole number, not negative")
     return checked
 
 
@@ -175,17 +186,20 @@ def _restated_day(key: str) -> str:
     return key
 
 
-def _vanish(gone: Vanish | Mapping[str, Any]) -> Vanish:
-    if isinstance(gone, Vanish):
-        return gone
-    day = gone.get("day")
-    return Vanish(**{**gone, "day": date.fromisoformat(day) if isinstance(day, str) else day})
+def _factor(factor: object) -> Decimal:
+    number = Decimal(str(factor))
+    if not number.is_finite() or number < 0:
+        raise ValueError("a restate factor must be finite and not negative")
+    return number
 
 
-def _fault(fault: Fault | Mapping[str, Any]) -> Fault:
-    if not isinstance(fault, Fault):
-        fault = Fault(**fault)
-    return replace(fault, kind=FaultKind(fault.kind))
+def _typed(value: Typed | Mapping[str, Any], kind: type[Typed]) -> Typed:
+    """A dataclass as it is, or one from a JSON object whose fields all exist and have the right types."""
+    document = value if isinstance(value, Mapping) else {f.name: getattr(value, f.name) for f in fields(value)}
+    unknown = sorted(set(document) - {f.name for f in fields(kind)})
+    if unknown:
+        raise ValueError(f"no {', '.join(unknown)} in {kind.__name__}")
+    return msgspec.convert(document, kind)
 
 
 def _invalid(what: str) -> InvalidInputError:

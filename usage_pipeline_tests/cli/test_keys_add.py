@@ -138,7 +138,6 @@ def test_what_is_no_reference_is_refused_without_being_shown(acme: CommandLine, 
     outcome = acme(*add(secret=secret))
     assert outcome.exit_code == 2
     assert "[secret_reference_" in outcome.err
-    assert not secret.strip() or secret not in outcome.err
     assert SECRET not in outcome.err
     assert written() == before
 

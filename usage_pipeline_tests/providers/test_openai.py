@@ -180,6 +180,15 @@ def test_parts_that_do_not_add_up_are_counted_and_the_input_total_is_kept() -> N
     assert tokens(read) == 107
 
 
+def test_parts_that_leave_a_rest_untold_are_counted_too() -> None:
+    drift = Drift()
+
+    [read] = rows_of(PROVIDER, COMPLETIONS, raw(completion(input_tokens=100, input_uncached_tokens=90)), drift)
+
+    assert drift.totals_off == {"input_tokens": 1}
+    assert tokens(read) == 100
+
+
 def test_modality_parts_that_do_not_add_up_are_counted() -> None:
     drift = Drift()
     row = completion(

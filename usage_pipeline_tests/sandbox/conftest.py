@@ -71,13 +71,17 @@ def sandbox(running: SandboxServer) -> Iterator[SandboxServer]:
     running.forget_requests()
 
 
-@pytest.fixture
-def openai(sandbox: SandboxServer) -> Iterator[Caller]:
-    with httpx.Client(base_url=sandbox.openai_base_url.removesuffix("/v1")) as http:
-        yield Caller(http, {"authorization": f"Bearer {DEFAULT_OPENAI_KEY}"})
+@pytest.fixture(scope="session")
+def http(running: SandboxServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=running.anthropic_base_url) as client:
+        yield client
 
 
 @pytest.fixture
-def anthropic(sandbox: SandboxServer) -> Iterator[Caller]:
-    with httpx.Client(base_url=sandbox.anthropic_base_url) as http:
-        yield Caller(http, {"x-api-key": DEFAULT_ANTHROPIC_KEY, "anthropic-version": "2023-06-01"})
+def openai(sandbox: SandboxServer, http: httpx.Client) -> Caller:
+    return Caller(http, {"authorization": f"Bearer {DEFAULT_OPENAI_KEY}"})
+
+
+@pytest.fixture
+def anthropic(sandbox: SandboxServer, http: httpx.Client) -> Caller:
+    return Caller(http, {"x-api-key": DEFAULT_ANTHROPIC_KEY, "anthropic-version": "2023-06-01"})

@@ -60,6 +60,14 @@ def test_retry_after_comes_in_its_three_forms(openai: Caller, sandbox: SandboxSe
     assert (parsedate_to_datetime(forms["http-date:30"] or "") - NOW).total_seconds() == 30
 
 
+def test_a_forced_status_has_the_providers_own_error_shape(
+    openai: Caller, anthropic: Caller, sandbox: SandboxServer
+) -> None:
+    sandbox.switch(faults=[Fault(FaultKind.STATUS, times=None)])
+    assert set(openai.get(USAGE).json()["error"]) == {"message", "type", "param", "code"}
+    assert anthropic.get(MESSAGES).json()["error"]["type"] == "rate_limit_error"
+
+
 def test_html_comes_with_status_200(openai: Caller, sandbox: SandboxServer) -> None:
     sandbox.switch(faults=[Fault(FaultKind.HTML)])
     response = openai.get(USAGE, *WEEK)

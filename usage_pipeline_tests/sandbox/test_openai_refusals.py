@@ -43,6 +43,7 @@ def test_a_key_without_the_usage_scope_is_403(openai: Caller) -> None:
         (USAGE, [START, ("batch", "yes")], "Invalid value: 'yes'"),
         (USAGE, [START, ("end_time", NOW_S + 1)], "must not be in the future"),
         (USAGE, [START, ("end_time", MONDAY_S)], "end_time must be after start_time"),
+        (USAGE, [("start_time", NOW_S)], "end_time must be after start_time"),
         (USAGE, [START, START], "more than once"),
         (USAGE, [START, ("page", "page_AAAA")], "Invalid page token"),
         (USAGE, [("start_time", NOW_S - 400 * DAY_S)], "Usage and cost data are available for the past year."),

@@ -124,6 +124,7 @@ CREATE TABLE hermes_batches (
     schema_version integer,
     generated_at timestamptz,
     source_label text,
+    findings jsonb NOT NULL DEFAULT '[]',
     first_day date,
     end_day date,
     CHECK (accepted = (refused_code IS NULL)),
@@ -469,7 +470,6 @@ CREATE TABLE findings (
     code text NOT NULL,
     workspace_id integer NOT NULL REFERENCES workspaces,
     day date NOT NULL,
-    origin text NOT NULL,
     provider text,
     account text,
     route text,
@@ -488,7 +488,7 @@ CREATE TABLE findings (
     acknowledged_at timestamptz
 );
 CREATE UNIQUE INDEX findings_open ON findings (identity) WHERE closed_at IS NULL;
-CREATE INDEX findings_day ON findings (day, workspace_id, origin);
+CREATE INDEX findings_day ON findings (day, workspace_id);
 
 -- Telemetry of one run over one key: what was processed, stored, waited for, and what went wrong.
 CREATE TABLE ingestion_runs (

@@ -1,0 +1,244 @@
+"""The way of the data as functions: pull, Hermes' newest word, usage events, billed costs, reconcile.
+
+Dagster's assets, the CLI and the tests call these and nothing below. Each takes a :class:`Runtime` and UTC days, does
+its stage for them, and returns a summary; each can be run again and then changes nothing. No Dagster here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from usage_pipeline.credentials.key_ring import load_key_ring
+from usage_pipeline.credentials.vault import reveal
+from usage_pipeline.errors import PermanentError, TransientError, UsagePipelineError
+from usage_pipeline.ledger.feed_settings import get_settings
+from usage_pipeline.ledger.hermes_batches import newest_words, settle_newest_words
+from usage_pipeline.ledger.hermes_feeds import list_hermes_feeds
+from usage_pipeline.ledger.ingestion_runs import IngestionRun, record_run
+from usage_pipeline.ledger.provider_keys import ProviderKey, get_provider_key, list_provider_keys
+from usage_pipeline.ledger.replacement import Changes
+from usage_pipeline.ledger.request_rates import SharedRate
+from usage_pipeline.ledger.server import acquire, connect_engine, data_home
+from usage_pipeline.ledger.workspaces import list_workspaces
+from usage_pipeline.normalise.hermes_days import normalise_hermes_days
+from usage_pipeline.normalise.provider_days import normalise_provider_days
+from usage_pipeline.pricing.price_book import PriceBook
+from usage_pipeline.providers.contract import Provider
+from usage_pipeline.providers.http import HttpLimits, ProviderClient
+from usage_pipeline.providers.registry import providers
+from usage_pipeline.pulls.pull import PullResult, pull_key
+from usage_pipeline.reconcile.day import DayOutcome, reconcile_workspace_days
+from usage_pipeline.settings import Settings
+
+
+def utc_now() -> datetime:
+    """The instant now, UTC; ``USAGE_NOW`` (an ISO instant) stands in for tests and the demo."""
+    stated = os.environ.get("USAGE_NOW", "").strip()
+    return datetime.fromisoformat(stated).astimezone(UTC) if stated else datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What every stage needs: the store, the settings, the environment (for references and keys) and a clock."""
+
+    engine: Engine
+    settings: Settings
+    environ: Mapping[str, str]
+    home: Path
+    clock: Callable[[], datetime]
+    providers: Mapping[str, Provider]
+    prices: PriceBook
+
+
+@contextmanager
+def open_runtime(environ: Mapping[str, str], clock: Callable[[], datetime] = utc_now) -> Iterator[Runtime]:
+    """Open the store that the environment names (the embedded one by default) for as long as the block lasts."""
+    settings = Settings.from_environment(environ)
+    with acquire(environ) as server:
+        engine = connect_engine(server.url)
+        try:
+            yield Runtime(
+                engine, settings, environ, data_home(environ), clock, {p.name: p for p in providers()}, PriceBook()
+            )
+        finally:
+            engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class PullSummary:
+    """One key's pull of a range. ``skipped`` says why nothing was asked, None where it was."""
+
+    key: str
+    first_day: date
+    end_day: date
+    endpoints: tuple[PullResult, ...]
+    skipped: str | None = None
+
+    @property
+    def changed_days(self) -> list[date]:
+        """The days on which any endpoint's answer differs from what stood before."""
+        return sorted(frozenset().union(*(result.changed_days for result in self.endpoints)))
+
+
+@dataclass(frozen=True, slots=True)
+class DaysSummary:
+    """A normalising stage over days: rows by what became of them, rows read, and the days that moved."""
+
+    changes: Changes
+    rows: int
+    days_moved: tuple[date, ...]
+
+
+def pull_days(runtime: Runtime, key_slug: str, first_day: date, end_day: date) -> PullSummary:
+    """Pull every endpoint of a key for the half-open range of days, complete or nothing per endpoint.
+
+    A switched-off flag or key is a summary with ``skipped``, never an error. If an endpoint failed, the others' answers
+    are kept and then the first failure is raised, a permanent one before a transient one.
+    """
+    started_at = runtime.clock()
+    with runtime.engine.begin() as connection:
+        key = get_provider_key(connection, key_slug)
+        dated = get_settings(connection, key.feed_id)
+    skipped = _why_skipped(runtime, key, dated.enabled_on(started_at.date()))
+    if skipped:
+        summary = PullSummary(key_slug, first_day, end_day, (), skipped)
+        _record_pull(runtime, key, summary, started_at, None)
+        return summary
+    try:
+        results = _pull(runtime, key, dated.projects_on(first_day), first_day, end_day)
+    except UsagePipelineError as error:
+        _record_pull(runtime, key, PullSummary(key_slug, first_day, end_day, ()), started_at, error)
+        raise
+    summary = PullSummary(key_slug, first_day, end_day, tuple(results))
+    failure = _gravest([result.error for result in results if result.error is not None])
+    _record_pull(runtime, key, summary, started_at, failure)
+    if failure is not None:
+        raise failure
+    return summary
+
+
+def _pull(
+    runtime: Runtime, key: ProviderKey, projects: Sequence[str], first_day: date, end_day: date
+) -> list[PullResult]:
+    provider = runtime.providers[key.provider]
+    ring = load_key_ring(runtime.environ, runtime.home).ring if key.secret_sealed is not None else None
+    secret = reveal(key, ring, runtime.environ)
+    rate = SharedRate.from_environment(runtime.engine, key.provider, key.account, runtime.environ)
+    limits = HttpLimits(read_s=runtime.settings.http_timeout_seconds, attempts_max=runtime.settings.http_attempts)
+    with ProviderClient(
+        provider, secret, base_url=key.base_url, rate_limiter=rate, limits=limits, clock=runtime.clock
+    ) as client:
+        return pull_key(runtime.engine, key, provider, client, projects, first_day, end_day, runtime.clock)
+
+
+def _why_skipped(runtime: Runtime, key: ProviderKey, enabled: bool) -> str | None:
+    if not runtime.settings.admin_ingestion_enabled:
+        return "admin ingestion is turned off (USAGE_ADMIN_INGESTION_ENABLED)"
+    if key.provider in runtime.settings.disabled_providers:
+        return f"the provider {key.provider} is turned off (USAGE_DISABLED_PROVIDERS)"
+    if not enabled:
+        return "the key is disabled"
+    return None
+
+
+def _gravest(errors: Sequence[UsagePipelineError]) -> UsagePipelineError | None:
+    ranked = sorted(
+        errors, key=lambda error: isinstance(error, TransientError) and not isinstance(error, PermanentError)
+    )
+    return ranked[0] if ranked else None
+
+
+def settle_hermes_days(runtime: Runtime, days: Sequence[date]) -> DaysSummary:
+    """Settle which batch is the newest word of each Hermes feed on each day."""
+    with runtime.engine.begin() as connection:
+        moved = settle_newest_words(connection, days)
+        words = newest_words(connection, days)
+    return DaysSummary(Changes(stored=moved), len(words), tuple(sorted({word.day for word in words})))
+
+
+def normalise_usage(runtime: Runtime, days: Sequence[date]) -> DaysSummary:
+    """Make the usage events of every feed on the days equal to what the feed's newest complete word says."""
+    done = _normalise_endpoints(runtime, days, "usage")
+    with runtime.engine.begin() as connection:
+        feeds = {feed.feed_id: feed for feed in list_hermes_feeds(connection)}
+        words = newest_words(connection, days)
+    changes, moved = done.changes, set(done.days_moved)
+    for feed_id, feed in feeds.items():
+        of_feed = [word for word in words if word.feed_id == feed_id]
+        by_feed = normalise_hermes_days(runtime.engine, feed, of_feed, runtime.clock())
+        changes += by_feed.changes
+        moved |= by_feed.days_moved
+    return DaysSummary(changes, done.rows, tuple(sorted(moved)))
+
+
+def normalise_bills(runtime: Runtime, days: Sequence[date]) -> DaysSummary:
+    """Make the billed lines of every key on the days equal to what its newest complete pull says."""
+    return _normalise_endpoints(runtime, days, "costs")
+
+
+def _normalise_endpoints(runtime: Runtime, days: Sequence[date], kind: str) -> DaysSummary:
+    changes, rows, moved = Changes(), 0, set[date]()
+    with runtime.engine.begin() as connection:
+        keys = list_provider_keys(connection)
+    for key in keys:
+        provider = runtime.providers.get(key.provider)
+        for endpoint in provider.endpoints if provider else ():
+            if provider is None or endpoint.kind != kind:
+                continue
+            done = normalise_provider_days(
+                runtime.engine, key, provider, endpoint, days, runtime.clock(), runtime.settings.settling_provider
+            )
+            changes += done.changes
+            rows += done.rows
+            moved |= done.days_moved
+    return DaysSummary(changes, rows, tuple(sorted(moved)))
+
+
+def reconcile_days(runtime: Runtime, days: Sequence[date]) -> list[DayOutcome]:
+    """Reconcile every workspace on the days, and on their neighbours whose findings hang on them."""
+    with runtime.engine.begin() as connection:
+        workspaces = list_workspaces(connection)
+    now = runtime.clock()
+    return [
+        outcome
+        for workspace in workspaces
+        for outcome in reconcile_workspace_days(
+            runtime.engine, workspace, days, now, runtime.providers, runtime.prices, runtime.settings
+        )
+    ]
+
+
+def _record_pull(
+    runtime: Runtime, key: ProviderKey, summary: PullSummary, started_at: datetime, error: UsagePipelineError | None
+) -> None:
+    outcome = "failed" if error else "skipped" if summary.skipped else "processed"
+    with runtime.engine.begin() as connection:
+        record_run(
+            connection,
+            IngestionRun(
+                orchestrator_run_id=runtime.environ.get("USAGE_RUN_ID"),
+                feed_id=key.feed_id,
+                stage="raw_provider_pulls",
+                first_day=summary.first_day,
+                end_day=summary.end_day,
+                started_at=started_at,
+                finished_at=max(runtime.clock(), started_at),
+                outcome=outcome,
+                figures={
+                    "rows": sum(r.rows for r in summary.endpoints),
+                    "pages": sum(r.pages for r in summary.endpoints),
+                    "requests": sum(r.requests for r in summary.endpoints),
+                    "seconds_waited": sum(r.seconds_waited for r in summary.endpoints),
+                    "changed_days": len(summary.changed_days),
+                    "skipped": summary.skipped,
+                },
+                error=(error.code, error.line()) if error else None,
+            ),
+        )
