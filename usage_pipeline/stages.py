@@ -6,15 +6,15 @@ its stage for them, and returns a summary; each can be run again and then change
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from sqlalchemy import Engine
 
+from usage_pipeline.clock import now
 from usage_pipeline.credentials.key_ring import load_key_ring
 from usage_pipeline.credentials.vault import reveal
 from usage_pipeline.errors import PermanentError, TransientError, UsagePipelineError
@@ -22,6 +22,7 @@ from usage_pipeline.ledger.feed_settings import get_settings
 from usage_pipeline.ledger.hermes_batches import newest_words, settle_newest_words
 from usage_pipeline.ledger.hermes_feeds import list_hermes_feeds
 from usage_pipeline.ledger.ingestion_runs import IngestionRun, record_run
+from usage_pipeline.ledger.migrate import fit_schema
 from usage_pipeline.ledger.provider_keys import ProviderKey, get_provider_key, list_provider_keys
 from usage_pipeline.ledger.replacement import Changes
 from usage_pipeline.ledger.request_rates import SharedRate
@@ -38,12 +39,6 @@ from usage_pipeline.reconcile.day import DayOutcome, reconcile_workspace_days
 from usage_pipeline.settings import Settings
 
 
-def utc_now() -> datetime:
-    """The instant now, UTC; ``USAGE_NOW`` (an ISO instant) stands in for tests and the demo."""
-    stated = os.environ.get("USAGE_NOW", "").strip()
-    return datetime.fromisoformat(stated).astimezone(UTC) if stated else datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """What every stage needs: the store, the settings, the environment (for references and keys) and a clock."""
@@ -58,12 +53,17 @@ class Runtime:
 
 
 @contextmanager
-def open_runtime(environ: Mapping[str, str], clock: Callable[[], datetime] = utc_now) -> Iterator[Runtime]:
-    """Open the store that the environment names (the embedded one by default) for as long as the block lasts."""
+def open_runtime(environ: Mapping[str, str], clock: Callable[[], datetime] | None = None) -> Iterator[Runtime]:
+    """Open the store that the environment names for as long as the block lasts.
+
+    The embedded store is brought up to date; another one must have this code's schema (``schema_outdated``).
+    """
     settings = Settings.from_environment(environ)
+    clock = clock or (lambda: now(environ))
     with acquire(environ) as server:
         engine = connect_engine(server.url)
         try:
+            fit_schema(engine, embedded=server.embedded, writes=True)
             yield Runtime(
                 engine, settings, environ, data_home(environ), clock, {p.name: p for p in providers()}, PriceBook()
             )
@@ -130,7 +130,7 @@ def _pull(
     provider = runtime.providers[key.provider]
     ring = load_key_ring(runtime.environ, runtime.home).ring if key.secret_sealed is not None else None
     secret = reveal(key, ring, runtime.environ)
-    rate = SharedRate.from_environment(runtime.engine, key.provider, key.account, runtime.environ)
+    rate = SharedRate.of_key(runtime.engine, key.provider, key.account, key.base_url, runtime.environ)
     limits = HttpLimits(read_s=runtime.settings.http_timeout_seconds, attempts_max=runtime.settings.http_attempts)
     with ProviderClient(
         provider, secret, base_url=key.base_url, rate_limiter=rate, limits=limits, clock=runtime.clock
@@ -205,12 +205,12 @@ def reconcile_days(runtime: Runtime, days: Sequence[date]) -> list[DayOutcome]:
     """Reconcile every workspace on the days, and on their neighbours whose findings hang on them."""
     with runtime.engine.begin() as connection:
         workspaces = list_workspaces(connection)
-    now = runtime.clock()
+    at = runtime.clock()
     return [
         outcome
         for workspace in workspaces
         for outcome in reconcile_workspace_days(
-            runtime.engine, workspace, days, now, runtime.providers, runtime.prices, runtime.settings
+            runtime.engine, workspace, days, at, runtime.providers, runtime.prices, runtime.settings
         )
     ]
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from usage_pipeline.cli.clock import now
 from usage_pipeline.cli.days import DayRange, FromDay, ToDay, read_range, refuse_future
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_progress
 from usage_pipeline.cli.store import opened
+from usage_pipeline.clock import now
 from usage_pipeline.settings import Settings
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from usage_pipeline.cli.clock import now
 from usage_pipeline.cli.output import print_line
+from usage_pipeline.clock import now
 
 
 def demo() -> None:

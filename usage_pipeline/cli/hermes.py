@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from usage_pipeline.cli.clock import now
 from usage_pipeline.cli.output import AsJson, print_json, print_line
 from usage_pipeline.cli.store import opened
+from usage_pipeline.clock import now
 from usage_pipeline.errors import InvalidInputError
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usage_pipeline.cli.clock import now
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note, print_table
 from usage_pipeline.cli.secret_input import read_secret_source
 from usage_pipeline.cli.store import opened
+from usage_pipeline.clock import now
 from usage_pipeline.errors import InvalidInputError
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from usage_pipeline.cli.clock import now
 from usage_pipeline.cli.days import FromDay, ToDay, read_range
 from usage_pipeline.cli.output import AsJson, print_json
 from usage_pipeline.cli.store import opened
+from usage_pipeline.clock import now
 
 
 def report(

@@ -19,9 +19,10 @@ def opened(environ: Mapping[str, str], *, writes: bool) -> Iterator[Engine]:
     The embedded database is brought up to date before a command that ``writes``, and set up by any command where it is
     empty. Raises ``schema_outdated`` for every other schema, and what taking up the server raises.
     """
+    from usage_pipeline.ledger import migrate
 
     with connected(environ) as (database, engine):
-        _fit_schema(database, engine, writes=writes)
+        migrate.fit_schema(engine, embedded=database.embedded, writes=writes)
         yield engine
 
 
@@ -36,19 +37,3 @@ def connected(environ: Mapping[str, str]) -> Iterator[tuple[DatabaseServer, Engi
             yield database, engine
         finally:
             engine.dispose()
-
-
-def _fit_schema(database: DatabaseServer, engine: Engine, *, writes: bool) -> None:
-    from alembic.util import CommandError
-
-    from usage_pipeline.ledger import migrate
-
-    current = migrate.current_revision(engine)
-    if database.embedded and current != migrate.head_revision() and (writes or current is None):
-        try:
-            migrate.upgrade(database.url)
-        except CommandError:
-            # A revision that this code does not know: a newer release made it. The check below says so.
-            migrate.check_schema(engine)
-            raise
-    migrate.check_schema(engine)

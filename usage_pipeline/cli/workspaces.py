@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usage_pipeline.cli.clock import now
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_table
 from usage_pipeline.cli.store import opened
+from usage_pipeline.clock import now
 
 if TYPE_CHECKING:
     from usage_pipeline.ledger.workspaces import Workspace

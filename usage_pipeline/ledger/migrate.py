@@ -8,6 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from usage_pipeline.errors import PermanentError
@@ -64,6 +65,22 @@ def current_revision(engine: Engine) -> str | None:
     """The database's revision, None for a database without our tables."""
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def fit_schema(engine: Engine, *, embedded: bool, writes: bool) -> None:
+    """Give the embedded database this code's schema, where somebody ``writes`` or it is empty; check any other.
+
+    Raises ``schema_outdated``. A server of one's own is only migrated by ``usage-pipeline db upgrade``.
+    """
+    current = current_revision(engine)
+    if embedded and current != head_revision() and (writes or current is None):
+        try:
+            upgrade(engine.url.render_as_string(hide_password=False))
+        except CommandError:
+            # A revision that this code does not know: a newer release made it. The check below says so.
+            check_schema(engine)
+            raise
+    check_schema(engine)
 
 
 def check_schema(engine: Engine) -> None:

@@ -259,6 +259,17 @@ def store_secret(
     return get_provider_key(connection, key.slug)
 
 
+def set_base_url(connection: Connection, key: ProviderKey, base_url: str, now: datetime) -> ProviderKey:
+    """Point the key at another host (a sandbox that moved to another port). The caller has normalised the address."""
+    if base_url != key.base_url:
+        connection.execute(
+            text("UPDATE provider_keys SET base_url = :base_url WHERE feed_id = :feed_id"),
+            {"feed_id": key.feed_id, "base_url": base_url},
+        )
+        record_change(connection, now, "base_url_changed", key.slug, {"from": key.base_url, "to": base_url})
+    return get_provider_key(connection, key.slug)
+
+
 def already_registered(slug: str) -> InvalidInputError:
     """The error for a key or feed whose name is taken."""
     return InvalidInputError(

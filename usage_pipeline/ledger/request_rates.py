@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 from sqlalchemy import Engine, text
 
 from usage_pipeline.errors import InvalidInputError
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _TAKE = text(
     "INSERT INTO request_rates AS r (provider, account, tokens, filled_at)"
@@ -42,10 +45,17 @@ class SharedRate:
         self._sleep = sleep
 
     @classmethod
-    def from_environment(cls, engine: Engine, provider: str, account: str, environ: Mapping[str, str]) -> SharedRate:
-        """``<PROVIDER>_ADMIN_REQUESTS_PER_MINUTE`` (default 60) and ``<PROVIDER>_ADMIN_MAX_BURST`` (default 20)."""
+    def of_key(
+        cls, engine: Engine, provider: str, account: str, base_url: str, environ: Mapping[str, str]
+    ) -> SharedRate:
+        """The rate of a provider's account: ``<PROVIDER>_ADMIN_REQUESTS_PER_MINUTE`` and ``<PROVIDER>_ADMIN_MAX_BURST``.
+
+        By default 60 and 20; 0 is no limit, the default for a server on this machine (the sandbox). Raises
+        :class:`InvalidInputError` ``setting_malformed``.
+        """
         prefix = provider.upper().replace("-", "_")
-        per_minute = _whole(environ, f"{prefix}_ADMIN_REQUESTS_PER_MINUTE", 60)
+        is_here = (urlsplit(base_url).hostname or "") in _LOOPBACK
+        per_minute = _whole(environ, f"{prefix}_ADMIN_REQUESTS_PER_MINUTE", 0 if is_here else 60)
         burst = _whole(environ, f"{prefix}_ADMIN_MAX_BURST", 20)
         return cls(engine, provider, account, requests_per_minute=per_minute or None, burst=max(burst, 1))
 

@@ -35,6 +35,12 @@ EXCESS_MODELS: dict[int, tuple[ProviderName, str]] = {
     9: ("openai", "gpt-5-mini-2025-08-07"),
     24: ("anthropic", "claude-haiku-4-5-20251001"),
 }
+# A subscription's traffic that carries a metered model's name: the account never sees it.
+SUBSCRIPTION_MODEL = "gpt-5-codex"
+SUBSCRIPTION_DAYS = frozenset({2, 16})
+# Traffic to a vendor of which the workspace has no key: Hermes is the only one to tell of it.
+OTHER_VENDOR_MODEL = "gemini-2.5-pro"
+_ELSEWHERE_HOUR = 10
 _EXCESS_HOUR = 12
 _LONG_SESSION_HOUR = 20
 _LONG_SESSION_SHARE = 0.4
@@ -88,6 +94,7 @@ def sessions(world: World, first_day: date, generated_at: datetime, share: float
     ]
     for day_s in range(start_s, end_s - DAY_SECONDS + 1, DAY_SECONDS):
         found.extend(_excess(world, day_s, found))
+        found.extend(_elsewhere(world, day_s))
     return [session for session in found if session.ended_s >= start_s]
 
 
@@ -136,6 +143,31 @@ def _excess(world: World, day_s: int, known: list[Session]) -> Iterator[Session]
     )
     at_s = day_s + _EXCESS_HOUR * HOUR_SECONDS
     yield _session(world, _row_of(provider, model, at_s, reported, seen), at_s)
+
+
+def _elsewhere(world: World, day_s: int) -> Iterator[Session]:
+    """Sessions that neither provider's account ever sees."""
+    day = datetime.fromtimestamp(day_s, UTC).date()
+    if day.toordinal() % EXCESS_CYCLE_DAYS in SUBSCRIPTION_DAYS:
+        yield _foreign_session(world, day_s, SUBSCRIPTION_MODEL, Decimal("1.25e-6"))
+    if day.weekday() < _SATURDAY:
+        yield _foreign_session(world, day_s, OTHER_VENDOR_MODEL, Decimal("2.5e-6"))
+
+
+def _foreign_session(world: World, day_s: int, model: str, usd_per_token: Decimal) -> Session:
+    size = noise(world.seed, "elsewhere", day_s, model)
+    tokens = TokenTotals(
+        uncached_input=40_000 + size % 90_000, cache_read=size % 50_000, output=8_000 + size % 7_000, requests=12
+    )
+    return Session(
+        ended_s=day_s + _ELSEWHERE_HOUR * HOUR_SECONDS,
+        model=model,
+        provider_model=model,
+        repository=REPOSITORIES[size % len(REPOSITORIES)],
+        tokens=tokens,
+        reasoning_tokens=tokens.output // 4,
+        cost_usd=usd_per_token * tokens.uncached_input,
+    )
 
 
 def _row_of(

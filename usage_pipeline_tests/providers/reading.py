@@ -12,7 +12,7 @@ from usage_pipeline.measures import EVENT_DIMENSIONS, EVENT_MEASURES, TOKEN_CLAS
 from usage_pipeline.providers.contract import BilledLine, Drift, Endpoint, Page, Provider, UsageRow
 from usage_pipeline.pulls.ranges import default_dimensions
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 def fixture_page(provider: Provider, endpoint: Endpoint, name: str) -> Page:

@@ -11,7 +11,7 @@ import pytest
 from usage_pipeline.errors import InvalidInputError
 from usage_pipeline.sandbox import World, hermes_payload
 from usage_pipeline.sandbox.hermes_payload import hermes_provider
-from usage_pipeline.sandbox.hermes_sessions import excess_of
+from usage_pipeline.sandbox.hermes_sessions import OTHER_VENDOR_MODEL, SUBSCRIPTION_MODEL, excess_of
 from usage_pipeline_tests.sandbox.conftest import NOW
 
 Document = dict[str, Any]
@@ -102,7 +102,7 @@ def test_the_repositories_reconcile_exactly_with_every_bucket(payload: Document)
 def test_names_are_dated_or_not_and_the_provider_follows_the_prefix(payload: Document) -> None:
     models = {model["model"]: model["provider"] for rollup in payload["rollups"] for model in rollup["models"]}
     assert {"gpt-5-mini", "gpt-5-mini-2025-08-07", "claude-sonnet-4-5"} <= set(models)
-    assert set(models.values()) == {"OpenAI", "Anthropic"}
+    assert set(models.values()) == {"OpenAI", "Anthropic", "Google"}
     assert hermes_provider("o3-2025-04-16") == "OpenAI"
     assert hermes_provider("anthropic/claude-sonnet-4.5") == "Unknown"
 
@@ -133,6 +133,8 @@ def test_hermes_stays_below_the_provider_but_for_the_days_of_excess(seed: int) -
     world = World(seed, NOW)
     above = set()
     for (day_text, model), counts in cells(hermes_payload(world, NOW)).items():
+        if model in {SUBSCRIPTION_MODEL, OTHER_VENDOR_MODEL}:
+            continue
         day = date.fromisoformat(day_text)
         truth = world.token_totals("openai", day) | world.token_totals("anthropic", day)
         reported = next(totals for name, totals in truth.items() if undated(name) == model)
@@ -144,6 +146,13 @@ def test_hermes_stays_below_the_provider_but_for_the_days_of_excess(seed: int) -
     expected = {(day, undated(chosen[1])) for day in window if (chosen := excess_of(day))}
     assert above == expected
     assert 1 <= len(above) <= 3
+
+
+def test_some_sessions_are_of_models_that_no_account_here_is_billed_for(world: World, payload: Document) -> None:
+    elsewhere = {model for _, model in cells(payload)} & {SUBSCRIPTION_MODEL, OTHER_VENDOR_MODEL}
+    billed = {name for day in (date(2026, 11, 18), date(2026, 11, 19)) for name in world.token_totals("openai", day)}
+    assert elsewhere == {SUBSCRIPTION_MODEL, OTHER_VENDOR_MODEL}
+    assert not elsewhere & billed
 
 
 def test_a_long_session_moves_to_the_day_it_ended_on() -> None:

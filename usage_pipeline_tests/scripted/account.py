@@ -23,7 +23,10 @@ GROUP_BY_MAX_ANTHROPIC = 5
 
 @dataclass(frozen=True)
 class Use:
-    """Something used at an instant, in tokens and requests. ``endpoint`` is the last part of the API's path."""
+    """Something used at an instant, in tokens and requests.
+
+    ``endpoint`` is the last part of the API's path, None for where OpenAI's completions and Anthropic's messages are.
+    """
 
     at: datetime
     model: str = "gpt-5"
@@ -37,7 +40,7 @@ class Use:
     project: str | None = None
     user: str | None = None
     api_key: str | None = None
-    endpoint: str = "completions"
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,17 @@ class ScriptedAccount:
     def refuse(self, endpoint: str, status: int = 500, from_page: int = 1) -> None:
         """Answer this endpoint with ``status`` from that page on, until :meth:`heal`."""
         self.refusals[endpoint] = (status, from_page)
+
+    def spend(self, at: datetime, output: int, model: str = "gpt-5", *, user: str | None = None, **more: Any) -> None:
+        """Use output tokens of a model that costs ten dollars per million of them, and bill them."""
+        self.uses.append(Use(at, model, output=output, user=user, **more))
+        usd = Decimal(output) * 10 / 1_000_000
+        self.bills.append(Bill(at.date(), usd, f"{model}, output", model, "output_tokens", more.get("project")))
+
+    def forget(self) -> None:
+        """Nothing was used and nothing billed: for a truth that the provider restates."""
+        self.uses.clear()
+        self.bills.clear()
 
     def heal(self) -> None:
         """Refuse nothing any more."""
@@ -138,7 +152,7 @@ class ScriptedAccount:
         """The uses of a bucket by the dimensions asked for; those not asked for come back null."""
         groups: dict[tuple[Any, ...], list[Use]] = {}
         for use in self.uses:
-            if use.endpoint != endpoint or not start <= use.at < end:
+            if (use.endpoint or _PRIMARY[self.provider]) != endpoint or not start <= use.at < end:
                 continue
             if asked.projects and use.project not in asked.projects:
                 continue
@@ -147,7 +161,7 @@ class ScriptedAccount:
             )
             groups.setdefault(values, []).append(use)
         for values, uses in sorted(groups.items(), key=repr):
-            yield {name: value for name, value in zip(dimensions, values, strict=True)}, uses
+            yield dict(zip(dimensions, values, strict=True)), uses
 
     def _openai_usage(self, endpoint: str, start: datetime, end: datetime, asked: _Asked) -> list[Json]:
         return [
@@ -162,7 +176,7 @@ class ScriptedAccount:
                         "input_cached_tokens": _sum(uses, "cache_read"),
                         "input_cache_write_tokens": _sum(uses, "cache_write"),
                     }
-                    if endpoint == "completions"
+                    if endpoint != "embeddings"
                     else {}
                 ),
                 **dimensions,
@@ -218,6 +232,7 @@ class ScriptedAccount:
         ]
 
 
+_PRIMARY = {"openai": "completions", "anthropic": "messages"}
 _OPENAI_DIMENSIONS: dict[str, Any] = {
     "project_id": "project",
     "user_id": "user",

@@ -1,4 +1,4 @@
-"""The one clock of the command line: everything below takes "now" as a parameter."""
+"""The one clock: what starts the program reads it, everything below takes "now" as a parameter."""
 
 from __future__ import annotations
 
