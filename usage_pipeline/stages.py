@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -18,7 +19,7 @@ from usage_pipeline.clock import now
 from usage_pipeline.credentials.key_ring import load_key_ring
 from usage_pipeline.credentials.vault import reveal
 from usage_pipeline.errors import PermanentError, TransientError, UsagePipelineError
-from usage_pipeline.ledger.feed_settings import get_settings
+from usage_pipeline.ledger.feed_settings import FeedSettings, get_settings
 from usage_pipeline.ledger.hermes_batches import newest_words, settle_newest_words
 from usage_pipeline.ledger.hermes_feeds import list_hermes_feeds
 from usage_pipeline.ledger.ingestion_runs import IngestionRun, record_run
@@ -34,7 +35,7 @@ from usage_pipeline.pricing.price_book import PriceBook
 from usage_pipeline.providers.contract import Provider
 from usage_pipeline.providers.http import HttpLimits, ProviderClient
 from usage_pipeline.providers.registry import providers
-from usage_pipeline.pulls.pull import PullResult, pull_key
+from usage_pipeline.pulls.pull import PullResult, days_between, pull_key
 from usage_pipeline.reconcile.day import DayOutcome, reconcile_workspace_days
 from usage_pipeline.settings import Settings
 
@@ -112,7 +113,11 @@ def pull_days(runtime: Runtime, key_slug: str, first_day: date, end_day: date) -
         _record_pull(runtime, key, summary, started_at, None)
         return summary
     try:
-        results = _pull(runtime, key, dated.projects_on(first_day), first_day, end_day)
+        results = [
+            result
+            for first, end, projects in _by_scope(dated, first_day, end_day)
+            for result in _pull(runtime, key, projects, first, end)
+        ]
     except UsagePipelineError as error:
         _record_pull(runtime, key, PullSummary(key_slug, first_day, end_day, ()), started_at, error)
         raise
@@ -138,6 +143,13 @@ def _pull(
         return pull_key(runtime.engine, key, provider, client, projects, first_day, end_day, runtime.clock)
 
 
+def _by_scope(dated: FeedSettings, first_day: date, end_day: date) -> Iterator[tuple[date, date, tuple[str, ...]]]:
+    """The range cut where the key's scope changes: each part is asked for under the scope that held on its days."""
+    for projects, days in groupby(days_between(first_day, end_day), key=dated.projects_on):
+        listed = list(days)
+        yield listed[0], listed[-1] + timedelta(days=1), projects
+
+
 def _why_skipped(runtime: Runtime, key: ProviderKey, enabled: bool) -> str | None:
     if not runtime.settings.admin_ingestion_enabled:
         return "admin ingestion is turned off (USAGE_ADMIN_INGESTION_ENABLED)"
@@ -145,6 +157,8 @@ def _why_skipped(runtime: Runtime, key: ProviderKey, enabled: bool) -> str | Non
         return f"the provider {key.provider} is turned off (USAGE_DISABLED_PROVIDERS)"
     if not enabled:
         return "the key is disabled"
+    if not any(key.mode in endpoint.modes for endpoint in runtime.providers[key.provider].endpoints):
+        return f"{key.provider} has no endpoint that a {key.mode} key may ask"
     return None
 
 
@@ -190,7 +204,7 @@ def _normalise_endpoints(runtime: Runtime, days: Sequence[date], kind: str) -> D
     for key in keys:
         provider = runtime.providers.get(key.provider)
         for endpoint in provider.endpoints if provider else ():
-            if provider is None or endpoint.kind != kind:
+            if provider is None or endpoint.kind != kind or key.mode not in endpoint.modes:
                 continue
             done = normalise_provider_days(
                 runtime.engine, key, provider, endpoint, days, runtime.clock(), runtime.settings.settling_provider

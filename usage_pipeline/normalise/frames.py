@@ -9,6 +9,8 @@ to the tables. Not built as classes with a line per field, since the measures co
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import pandas as pd
@@ -91,6 +93,14 @@ def _dimensions(names: Sequence[str]) -> dict[str, pa.Column]:
     }
 
 
+def _is_decimal(value: object) -> bool:
+    return isinstance(value, Decimal)
+
+
+def _exact(description: str, *, nullable: bool = True) -> pa.Column:
+    return _column(EXACT, description, pa.Check(_is_decimal, element_wise=True, name="is a Decimal"), nullable=nullable)
+
+
 _SLICE_ID = _column("int64", "The slice (feed, endpoint, UTC day) that the row belongs to.", pa.Check.ge(1))
 _SOURCE_ID = _column("int64", "The pull or the Hermes batch whose words these are.", pa.Check.ge(1))
 _RECORDED_AT = _column(INSTANT, "When this version of the row was written, UTC.")
@@ -103,8 +113,8 @@ USAGE_EVENTS: Final = pa.DataFrameSchema(
         "window_start": _column(INSTANT, "The start of the window, UTC; its width is the slice's window_seconds."),
         "recorded_at": _RECORDED_AT,
         **{name: _measure(name) for name in EVENT_MEASURES},
-        "estimated_cost_usd": _column(EXACT, "What Hermes estimates. Unit: US dollars, exact.", nullable=True),
-        "actual_cost_usd": _column(EXACT, "What Hermes says was charged. Unit: US dollars, exact.", nullable=True),
+        "estimated_cost_usd": _exact("What Hermes estimates. Unit: US dollars, exact."),
+        "actual_cost_usd": _exact("What Hermes says was charged. Unit: US dollars, exact."),
         "counts": _column(FLAG, "False for a row that is shown and never counted."),
         **_dimensions(EVENT_DIMENSIONS),
     },
@@ -128,12 +138,12 @@ BILLED_COSTS: Final = pa.DataFrameSchema(
         "line_id": _column(EXACT, "A stable hash of feed, endpoint, day and the line's dimensions, as a UUID."),
         "source_id": _SOURCE_ID,
         "recorded_at": _RECORDED_AT,
-        "amount_usd": _column(EXACT, "What the provider bills; a credit is negative. Unit: US dollars, exact."),
+        "amount_usd": _exact("What the provider bills; a credit is negative. Unit: US dollars, exact.", nullable=False),
         **{
             name: _column(TEXT, f"{words}. Null: not told or not asked for.", nullable=True)
             for name, words in _BILL_TEXTS.items()
         },
-        "quantity": _column(EXACT, "How much is billed, in quantity_unit, exact.", nullable=True),
+        "quantity": _exact("How much is billed, in quantity_unit, exact."),
         "quantity_unit": _column(TEXT, "The unit of quantity.", nullable=True),
     },
     name="billed_costs",
@@ -161,7 +171,7 @@ _COSTS: Final = {
 def _costs() -> dict[str, pa.Column]:
     found: dict[str, pa.Column] = {}
     for name, words in _COSTS.items():
-        found[f"cost_{name}_usd"] = _column(EXACT, f"{words}. Unit: US dollars, exact. Null: not known.", nullable=True)
+        found[f"cost_{name}_usd"] = _exact(f"{words}. Unit: US dollars, exact. Null: not known.")
         found[f"cost_{name}_basis"] = _column(TEXT, f"What cost_{name}_usd rests on.", nullable=True)
     return found
 
@@ -206,17 +216,29 @@ def frame_of(schema: pa.DataFrameSchema, rows: Iterable[Sequence[Any]]) -> pd.Da
 def _typed(values: pd.Series[Any], kind: str) -> pd.Series[Any]:
     if kind == INSTANT:
         return pd.to_datetime(values, utc=True).dt.as_unit("us")
-    return values if kind == EXACT else values.astype(kind)
+    return values if kind == EXACT else values.astype(pd.api.types.pandas_dtype(kind))
 
 
-def broken_rules(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> list[str]:
-    """What of the schema the frame breaks, one line per column and rule with a count; empty where it holds.
+@dataclass(frozen=True, slots=True)
+class BrokenRule:
+    """A rule of a schema that a row breaks: the column, the rule in words, and the row's position (None: all rows).
 
-    The values themselves are not repeated.
+    The value itself is not repeated.
     """
+
+    column: str
+    rule: str
+    position: int | None
+
+
+def broken_rules(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> list[BrokenRule]:
+    """What of the schema the frame breaks; empty where it holds."""
     try:
         schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
-        cases = error.failure_cases.groupby(["column", "check"], dropna=False).size()
-        return [f"{column}: {check}, {count} times" for (column, check), count in cases.items()]
+        cases = error.failure_cases[["column", "check", "index"]].itertuples(index=False)
+        return [
+            BrokenRule(str(column), str(rule), None if pd.isna(position) else int(position))
+            for column, rule, position in cases
+        ]
     return []

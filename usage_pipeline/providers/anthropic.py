@@ -15,7 +15,7 @@ live API report. What is read here and nowhere else:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -78,7 +78,6 @@ COST_REPORT: Final = Endpoint(
     dimensions_max=2,
     page_limits={"1d": 31},
     returns_open_bucket=False,
-    settling=timedelta(days=3),
 )
 
 _TOKEN_TYPES: Final = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol
 
@@ -33,7 +33,8 @@ class Endpoint:
     ``dimensions`` are our names (``measures.EVENT_DIMENSIONS``) in the order of preference, mapped to the API's own
     names; ``page_limits`` is the largest number of buckets a page may hold, by width. ``always_reports`` are the
     measures that every row has (0 where nothing was used); ``may_report`` are those that a row may lack (null then).
-    ``returns_open_bucket`` is whether the bucket that contains now is answered.
+    ``returns_open_bucket`` is whether the bucket that contains now is answered. ``modes`` are the modes of keys that may
+    ask it.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Endpoint:
     always_reports: frozenset[str] = frozenset()
     may_report: frozenset[str] = frozenset()
     returns_open_bucket: bool = True
-    settling: timedelta = timedelta(days=3)
+    modes: frozenset[str] = frozenset({"admin"})
 
     @property
     def widths(self) -> tuple[str, ...]:

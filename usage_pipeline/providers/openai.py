@@ -15,7 +15,7 @@ Two generations of the token contract exist (the change is of July 2026); ``_spl
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -90,7 +90,6 @@ COSTS: Final = Endpoint(
     dimensions={"project_id": "project_id", "label": "line_item"},
     dimensions_max=2,
     page_limits={"1d": 180},
-    settling=timedelta(days=3),
 )
 
 

@@ -57,6 +57,7 @@ def pull_key(
     return [
         _pull_endpoint(engine, key, provider, endpoint, client, tuple(projects), first_day, end_day, clock)
         for endpoint in provider.endpoints
+        if key.mode in endpoint.modes
     ]
 
 

@@ -231,6 +231,8 @@ def _families(
     for feed_id, key in keys.items():
         provider = providers.get(key.provider)
         for endpoint in provider.endpoints if provider else ():
+            if key.mode not in endpoint.modes:
+                continue
             family = FamilyKey(key.provider, COSTS_FAMILY if endpoint.kind == "costs" else endpoint.family)
             row = by_slice.get((feed_id, endpoint.name))
             if row is not None:

@@ -1,0 +1,48 @@
+"""Settings come from the environment, each by its own name, and say what is wrong with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from usage_pipeline.errors import InvalidInputError
+from usage_pipeline.settings import Settings
+
+
+def test_every_setting_has_a_variable_of_its_own_and_a_doc() -> None:
+    variables = [item.metadata["variable"] for item in dataclasses.fields(Settings)]
+    assert len(set(variables)) == len(variables)
+    assert all(item.metadata["doc"] for item in dataclasses.fields(Settings))
+
+
+def test_values_are_read_in_their_own_type() -> None:
+    settings = Settings.from_environment(
+        {
+            "USAGE_TOLERANCE_FRACTION": "0.05",
+            "USAGE_SETTLING_PROVIDER_HOURS": "24",
+            "USAGE_ADMIN_INGESTION_ENABLED": "off",
+            "USAGE_DISABLED_PROVIDERS": "openai, anthropic",
+        }
+    )
+    assert settings.tolerance_fraction == Decimal("0.05")
+    assert settings.settling_provider == timedelta(days=1)
+    assert settings.admin_ingestion_enabled is False
+    assert settings.disabled_providers == ("openai", "anthropic")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("USAGE_TOLERANCE_FRACTION", "much"),
+        ("USAGE_TOLERANCE_FRACTION", "NaN"),
+        ("USAGE_LOOK_BACK_DAYS", "-1"),
+        ("USAGE_ADMIN_INGESTION_ENABLED", "perhaps"),
+    ],
+)
+def test_a_malformed_value_is_refused_by_the_name_of_its_variable(variable: str, value: str) -> None:
+    with pytest.raises(InvalidInputError, match=variable) as refused:
+        Settings.from_environment({variable: value})
+    assert refused.value.code == "setting_malformed"
