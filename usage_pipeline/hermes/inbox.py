@@ -1,7 +1,7 @@
 """The inbox: every payload is kept verbatim, accepted or refused and why, before anything is made of it.
 
 In comes the body of one batch and the feed that it is for; out goes a receipt. What a batch changes downstream is
-found by the newest word per day (:mod:`usage_pipeline.hermes.rollups`), so the order of arrival does not matter.
+found by the newest word per day (:mod:`usage_pipeline.ledger.hermes_batches`), so the order of arrival does not matter.
 """
 
 from __future__ import annotations

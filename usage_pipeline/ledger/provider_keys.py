@@ -1,7 +1,7 @@
 """Provider keys: the registered credentials, each a feed of one workspace with an account and a scope.
 
 In: checked fields, and the secret already sealed or its reference. Out: :class:`ProviderKey` records. Not here: sealing
-and opening (``credentials.vault``), the checks across keys (``ledger.key_scopes``), the dated settings (``enabled``,
+and opening (``credentials.vault``), the checks across keys (``credentials.accounts``), the dated settings (``enabled``,
 ``projects``, in ``ledger.feed_settings``).
 """
 
@@ -143,7 +143,7 @@ def lock_registrations(connection: Connection) -> None:
 def add_provider_key(connection: Connection, new: NewProviderKey, now: datetime) -> ProviderKey:
     """Register a key with its first settings (enabled, its projects) from the UTC day of ``now``.
 
-    The caller has compared its scope (``key_scopes``) under :func:`lock_registrations`. Raises
+    The caller has compared its scope (``credentials.accounts``) under :func:`lock_registrations`. Raises
     :class:`InvalidInputError`: ``slug_malformed``, ``already_registered``, ``organization_malformed``.
     """
     account = account_of(new.workspace.slug, new.organization)

@@ -190,7 +190,8 @@ class Anthropic:
             ("limit", str(endpoint.page_limits[page.width])),
         ]
         query += [("group_by[]", theirs) for ours, theirs in endpoint.dimensions.items() if ours in page.dimensions]
-        query += [("workspace_ids[]", project) for project in page.projects]
+        if endpoint.kind == "usage":  # the cost report has no such filter; its lines are narrowed when normalised
+            query += [("workspace_ids[]", project) for project in page.projects]
         if page.cursor is not None:
             query.append(("page", page.cursor))
         return query

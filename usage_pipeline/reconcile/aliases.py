@@ -12,8 +12,12 @@ from functools import lru_cache
 ALIAS_VERSION = "2026-11-21"
 """The version of the table, stored on every reconciled row."""
 
-_VENDOR_PREFIX = re.compile(r"^(?:openai|anthropic|google)/(?=.)")
-_BEDROCK_PREFIX = re.compile(r"^(?:(?:us|eu|apac|jp|au|global)\.)?anthropic\.(?=claude-)")
+_VENDORS = (
+    "openai|anthropic|google|gemini|deepseek|deepseek-ai|mistral|mistralai|meta|meta-llama|x-ai|xai|moonshot|moonshotai"
+    "|qwen|alibaba|minimax|z-ai|zai|zai-org|nousresearch|amazon|cohere|tencent"
+)
+_ROUTER_PREFIX = re.compile(rf"(?:{_VENDORS})/(?=.)")
+_BEDROCK_PREFIX = re.compile(rf"(?:(?:us|eu|apac|us-gov|jp|au|ca|global)\.)?(?:{_VENDORS})\.(?=.)")
 _BEDROCK_VERSION = re.compile(r"-v\d+(?::\d+)?$")
 
 # Snapshots and the alias that their vendors' model pages give them.
@@ -58,9 +62,12 @@ SNAPSHOTS: dict[str, str] = {
 
 @lru_cache(maxsize=65536)
 def canonical_model(reported: str) -> str:
-    """The canonical name of a model as reported by either side."""
-    name = _VENDOR_PREFIX.sub("", reported)
-    bare = _BEDROCK_PREFIX.sub("", name)
-    if bare != name:
-        name = _BEDROCK_VERSION.sub("", bare)
-    return SNAPSHOTS.get(name, name)
+    """The canonical name of a model as reported by either side.
+
+    Bedrock writes a version of its own after a snapshot's name (``-v1:0``); it goes where the table knows the snapshot.
+    """
+    for prefix in (_ROUTER_PREFIX, _BEDROCK_PREFIX):
+        if written := prefix.match(reported):
+            name = reported[written.end() :]
+            return SNAPSHOTS.get(name) or SNAPSHOTS.get(_BEDROCK_VERSION.sub("", name), name)
+    return SNAPSHOTS.get(reported, reported)

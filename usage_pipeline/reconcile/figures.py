@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from usage_pipeline.measures import CACHE_WRITES, RECONCILED_MEASURES, TOKEN_CLASSES
+from usage_pipeline.measures import CACHE_WRITES, LEVELS, RECONCILED_MEASURES, TOKEN_CLASSES
 
 Figures = Mapping[str, int | None]
 """One value per name of ``measures.RECONCILED_MEASURES``; a missing name is None."""
@@ -13,10 +13,12 @@ NOTHING: Figures = {}
 
 CACHE_WRITE_GROUP = "cache_write"
 COMPARED: tuple[str, ...] = (
-    *(name for name in RECONCILED_MEASURES if name not in CACHE_WRITES),
+    *(name for name in RECONCILED_MEASURES if name not in CACHE_WRITES and name not in LEVELS),
     CACHE_WRITE_GROUP,
 )
-"""What the two sides are compared by: every measure, the cache writes as one group (Hermes does not split them)."""
+"""What the two sides are compared by: every measure but the levels, the cache writes as one group (Hermes does not
+split them).
+"""
 
 COMPARED_TOKENS: tuple[str, ...] = (*(n for n in TOKEN_CLASSES if n not in CACHE_WRITES), CACHE_WRITE_GROUP)
 
@@ -39,6 +41,11 @@ def compared(figures: Figures, name: str) -> int | None:
         return figures.get(name)
     values = [figures[part] for part in CACHE_WRITES if figures.get(part) is not None]
     return sum(value for value in values if value is not None) if values else None
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """The measures that a compared one stands for: every lifetime for the cache writes, else itself."""
+    return CACHE_WRITES if name == CACHE_WRITE_GROUP else (name,)
 
 
 def any_positive(figures: Figures) -> bool:

@@ -7,6 +7,7 @@ of its rows count, and how well the account as a whole is covered. Rows that don
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 from usage_pipeline.reconcile.coverage import NOT_COVERED, Coverage, State, weakest
 
@@ -20,21 +21,48 @@ class Scope:
     kind: str
     projects: frozenset[str] = frozenset()
 
+    def is_within(self, other: Scope) -> bool:
+        """Whether ``other`` may contain all of this; a key of unknown project may be within any projects."""
+        if self.kind == other.kind == "projects":
+            return self.projects <= other.projects
+        return _SCOPE_RANK[other.kind] < _SCOPE_RANK[self.kind] or self.kind == other.kind == "account"
+
+    def meets(self, other: Scope) -> bool:
+        """Whether something may be in both."""
+        if self.kind == other.kind == "projects":
+            return bool(self.projects & other.projects)
+        return self.kind != other.kind or self.kind == "account"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointDay:
+    """One endpoint that a feed may ask, on one UTC day: its slice (None where nothing was tried) and its coverage."""
+
+    endpoint: str
+    slice_id: int | None
+    coverage: Coverage
+    last_error: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class FeedDay:
     """One provider feed, one family, one UTC day.
 
-    ``expected`` is whether the feed was enabled for the whole day; ``feed_id`` grows with registration.
+    ``window_seconds`` is the widest bucket of its slices, ``dimensions_asked`` what all of them asked for.
+    ``expected`` is whether the feed was enabled for the whole day and stayed so; ``feed_id`` grows with registration.
     """
 
     feed_id: int
-    slice_id: int | None
     scope: Scope
-    coverage: Coverage
+    parts: tuple[EndpointDay, ...]
     window_seconds: int | None
     dimensions_asked: frozenset[str]
     expected: bool
+
+    @property
+    def coverage(self) -> Coverage:
+        """That of the endpoint which is covered worst: half a family is not a family."""
+        return weakest([part.coverage for part in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,94 +75,111 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class AccountDay:
-    """One account's family and day: its coverage, what counts of each feed, and the pairs whose scopes cross."""
+    """One account's family and day: its coverage, what counts of each feed that covers, and what overlaps.
+
+    ``crossing`` are the pairs of feeds whose scopes cross; ``shadowed_by`` names, for a feed of which some or all rows
+    are shadowed, the feeds that count instead. ``scoped`` is whether only a part of the account is answered for.
+    """
 
     coverage: Coverage
     leads: dict[int, Lead]
     crossing: tuple[tuple[int, int], ...]
-    shadowed_by: dict[int, int]
+    shadowed_by: dict[int, tuple[int, ...]]
+    scoped: bool
 
 
 def settle_account(feeds: list[FeedDay]) -> AccountDay:
     """Decide for one account's family and day. Feeds that neither cover nor were expected to are left out."""
-    known = sorted((feed for feed in feeds if feed.coverage.covers), key=_preference)
+    relevant = [feed for feed in feeds if feed.coverage.covers or feed.expected]
+    known = sorted((feed for feed in relevant if feed.coverage.covers), key=_preference)
+    blockers = {feed.feed_id: _wider_that_cannot_tell(feed, known) for feed in known}
     leads: dict[int, Lead] = {}
-    shadowed_by: dict[int, int] = {}
-    led: set[str] = set()
-    whole: FeedDay | None = None
-    key_led = False
+    shadowed_by: dict[int, tuple[int, ...]] = {}
     ahead: list[FeedDay] = []
-    for feed in known:
-        wider = _wider_that_cannot_tell(feed, known)
-        if wider is not None:
-            leads[feed.feed_id], shadowed_by[feed.feed_id] = Lead(False), wider.feed_id
-        elif whole is not None:
-            leads[feed.feed_id], shadowed_by[feed.feed_id] = Lead(False), whole.feed_id
-        elif feed.scope.kind == "account":
-            leads[feed.feed_id], whole = Lead(True, frozenset(led)), feed
+    for feed in sorted(known, key=lambda one: bool(blockers[one.feed_id])):
+        standing = [wider for wider in blockers[feed.feed_id] if leads[wider.feed_id].counts]
+        leaders = standing or [one for one in ahead if one.scope.meets(feed.scope)]
+        lead = Lead(False) if standing else _lead_behind(feed, leaders)
+        leads[feed.feed_id] = lead
+        if leaders:
+            shadowed_by[feed.feed_id] = tuple(one.feed_id for one in leaders)
+        if lead.counts:
             ahead.append(feed)
-        elif feed.scope.kind == "key":
-            leads[feed.feed_id], key_led = Lead(True), True
-            ahead.append(feed)
-        elif feed.scope.projects <= led:
-            leader = next(f for f in ahead if f.scope.projects & feed.scope.projects)
-            leads[feed.feed_id], shadowed_by[feed.feed_id] = Lead(False), leader.feed_id
-        else:
-            leads[feed.feed_id] = Lead(True, feed.scope.projects & frozenset(led))
-            led |= feed.scope.projects
-            ahead.append(feed)
-    assert not (key_led and whole), "a key's rows cannot be told apart in a whole account's"
-    return AccountDay(_account_coverage(feeds, leads), leads, _crossing(known), shadowed_by)
+    return AccountDay(
+        coverage=_account_coverage(relevant, leads),
+        leads=leads,
+        crossing=_crossing(known),
+        shadowed_by=shadowed_by,
+        scoped=bool(relevant) and all(feed.scope.kind != "account" for feed in relevant),
+    )
 
 
 def _preference(feed: FeedDay) -> tuple[int, float, int, int, int]:
-    until = feed.coverage.until
+    coverage = feed.coverage
     return (
-        -int(feed.coverage.state),
-        -(until.timestamp() if until else 0.0),
+        -int(coverage.state),
+        -(coverage.until.timestamp() if coverage.until else 0.0),
         _SCOPE_RANK[feed.scope.kind],
         feed.window_seconds or 0,
         feed.feed_id,
     )
 
 
-def _wider_that_cannot_tell(feed: FeedDay, known: list[FeedDay]) -> FeedDay | None:
-    """A wider feed that covers what this one does, and whose rows do not name the dimension of this one's scope."""
-    for other in known:
-        if _SCOPE_RANK[other.scope.kind] >= _SCOPE_RANK[feed.scope.kind]:
-            continue
-        names_it = feed.scope.kind == "projects" and "project_id" in other.dimensions_asked
-        if not names_it:
-            return other
-    return None
+def _wider_that_cannot_tell(feed: FeedDay, known: list[FeedDay]) -> list[FeedDay]:
+    """Wider feeds that cover what this one does, and whose rows do not name the dimension of this one's scope.
+
+    They go first: of their rows, this one's part could not be left out. No row names a key's own id, since a standard
+    key does not know it.
+    """
+    return [
+        other
+        for other in known
+        if feed.scope.is_within(other.scope)
+        and not other.scope.is_within(feed.scope)
+        and not (feed.scope.kind == "projects" and "project_id" in other.dimensions_asked)
+    ]
 
 
-def _account_coverage(feeds: list[FeedDay], leads: dict[int, Lead]) -> Coverage:
-    relevant = [feed for feed in feeds if feed.coverage.covers or feed.expected]
+def _lead_behind(feed: FeedDay, leaders: list[FeedDay]) -> Lead:
+    """What counts of a feed when these, preferred to it, count already."""
+    if any(feed.scope.is_within(leader.scope) for leader in leaders):
+        return Lead(False)
+    led = frozenset[str]().union(*(leader.scope.projects for leader in leaders))
+    excluded = led if feed.scope.kind == "account" else led & feed.scope.projects
+    all_is_led = feed.scope.kind == "projects" and excluded == feed.scope.projects
+    if all_is_led or (excluded and "project_id" not in feed.dimensions_asked):
+        return Lead(False)
+    return Lead(True, excluded)
+
+
+def _account_coverage(relevant: list[FeedDay], leads: dict[int, Lead]) -> Coverage:
+    """That of the best whole-account feed, where there is one; else that of the union of the scopes."""
     whole = [feed for feed in relevant if feed.scope.kind == "account"]
     if whole:
         return min(whole, key=_preference).coverage
-    covered: frozenset[str] = frozenset().union(*(f.scope.projects for f in relevant if f.coverage.covers))
-    parts = [
-        feed.coverage
-        for feed in relevant
-        if (feed.coverage.covers and leads[feed.feed_id].counts)
-        or (not feed.coverage.covers and not (feed.scope.projects and feed.scope.projects <= covered))
-    ]
-    return weakest(parts) if parts else NOT_COVERED
+    counting = [feed for feed in relevant if feed.feed_id in leads and leads[feed.feed_id].counts]
+    told = frozenset[str]().union(*(feed.scope.projects for feed in counting))
+    parts = [feed.coverage for feed in counting]
+    for feed in relevant:
+        if feed in counting or (feed.scope.kind == "projects" and feed.scope.projects <= told):
+            continue
+        if feed.coverage.covers:
+            # Shadowed as a whole: a key by the projects that may contain it, or projects that cannot be told apart.
+            parts += [] if feed.scope.kind == "key" else [NOT_COVERED]
+        else:
+            parts.append(feed.coverage)
+    return weakest(parts)
 
 
 def _crossing(known: list[FeedDay]) -> tuple[tuple[int, int], ...]:
-    pairs = []
-    scoped = sorted((f for f in known if f.scope.kind == "projects"), key=lambda f: f.feed_id)
-    for n, one in enumerate(scoped):
-        for other in scoped[n + 1 :]:
-            shared = one.scope.projects & other.scope.projects
-            if shared and not (
-                one.scope.projects <= other.scope.projects or other.scope.projects <= one.scope.projects
-            ):
-                pairs.append((one.feed_id, other.feed_id))
-    return tuple(pairs)
+    scoped = sorted((feed for feed in known if feed.scope.kind == "projects"), key=lambda feed: feed.feed_id)
+    return tuple(
+        (one.feed_id, other.feed_id)
+        for one, other in combinations(scoped, 2)
+        if one.scope.meets(other.scope)
+        and not one.scope.is_within(other.scope)
+        and not other.scope.is_within(one.scope)
+    )
 
 
 def provider_coverage(accounts: list[Coverage]) -> tuple[Coverage, bool]:

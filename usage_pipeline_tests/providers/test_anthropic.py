@@ -171,6 +171,17 @@ def test_arrays_carry_brackets_and_times_are_utc() -> None:
     ]
 
 
+def test_the_cost_report_is_never_narrowed_since_it_has_no_such_filter() -> None:
+    page = PageQuery(
+        start=datetime(2025, 8, 1, tzinfo=UTC),
+        end=datetime(2025, 8, 2, tzinfo=UTC),
+        width="1d",
+        dimensions=("project_id", "label"),
+        projects=("wrkspc_a",),
+    )
+    assert "workspace_ids[]" not in dict(PROVIDER.query(COST_REPORT, page))
+
+
 @pytest.mark.parametrize(
     ("given_url", "normal"),
     [

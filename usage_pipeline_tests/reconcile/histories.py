@@ -1,7 +1,7 @@
 """Small random histories, and how one is played on the real ledger.
 
-In: a seed of hypothesis. Out: a :class:`naive_model.History` for the model, and the same as arrivals (pulls and batches)
-that a scenario plays in any order.
+In: hypothesis. Out: a :class:`naive_model.History` for the model, and the same as arrivals (pulls and batches) that a
+scenario plays in any order.
 """
 
 from __future__ import annotations

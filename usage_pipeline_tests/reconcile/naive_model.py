@@ -1,8 +1,8 @@
 """The rules of what counts, once more: slowly, over plain lists, sharing no code with the package.
 
-Belongs here: one workspace, one provider, the family ``text``, written from docs/reconciliation.md alone and as literally
-as possible, so that where this and the package differ, one of them has misread the rules. In: a :class:`History`. Out:
-:func:`table`, the cells by (day, route, model).
+Belongs here: one workspace, one provider, the family ``text``, written from docs/reconciliation.md alone and as
+literally as possible, so that where this and the package differ, one of them has misread the rules. In: a
+:class:`History`. Out: :func:`table`, the cells by (day, route, model).
 """
 
 from __future__ import annotations
@@ -349,6 +349,8 @@ def _no_data(history: History, day: date, cell: Cell | None = None) -> Cell:
     cell = cell or Cell()
     cell.decision = "no_data"
     for group in GROUPS:
+        cell.provider[group] = None
+        cell.hermes[group] = 0 if _words(history, day) else None
         cell.counted[group] = None
         cell.explained[group] = cell.unattributed[group] = cell.excess[group] = cell.stand_in[group] = 0
     cell.findings |= _missing(history, day)
@@ -442,6 +444,6 @@ def _overlapping(history: History, day: date, model: str) -> set[str]:
         for key in history.keys:
             coverage = _coverage(history, key, day) if key.account == account and key != leader.key else None
             lines = _of_cell(_told(coverage, day), day, "account", model) if coverage else []
-            if any(_sum(lines, group) > _sum(led, group) for group in GROUPS):
+            if any(_sum(lines, name) > _sum(led, name) for name in REPORTED[history.provider]):
                 return {"overlapping_feeds"}
     return set()

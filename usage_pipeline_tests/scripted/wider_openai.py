@@ -34,6 +34,7 @@ BY_DATE = Endpoint(
     page_limits=COMPLETIONS.page_limits,
     always_reports=COMPLETIONS.always_reports,
     may_report=COMPLETIONS.may_report,
+    modes=frozenset({"standard"}),
 )
 
 

@@ -1,0 +1,236 @@
+"""A backfill in this process: the same assets and checks that the daemon would run, no daemon needed.
+
+In: a range of UTC days and keys. Out: a :class:`BackfillOutcome`. For each chunk of days every key is pulled in a run
+of its own, then one run takes the days through to reconciled usage. The runs are kept in the project's Dagster
+instance, where the UI shows them. A key that fails holds up neither the others nor what comes after.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date
+from typing import TYPE_CHECKING, Final
+
+import dagster as dg
+
+from usage_pipeline.orchestration.assets import (
+    BILLED_COSTS_KEY,
+    HERMES_ROLLUPS,
+    RAW_PROVIDER_PULLS,
+    RECONCILED_USAGE_KEY,
+    USAGE_EVENTS_KEY,
+)
+from usage_pipeline.orchestration.backfill_outcome import (
+    BackfillOutcome,
+    CheckOutcome,
+    Severity,
+    StageOutcome,
+    State,
+)
+from usage_pipeline.orchestration.checks import CHECKS
+from usage_pipeline.orchestration.instance import open_instance
+from usage_pipeline.orchestration.partitions import (
+    PROVIDER_KEYS,
+    PULL_DAYS_MAX,
+    DaySpan,
+    check_key_slug,
+    check_span,
+    day_range_tags,
+    key_range_tags,
+)
+from usage_pipeline.orchestration.resources import given
+from usage_pipeline.orchestration.run_tags import FROM_COMMAND
+from usage_pipeline.orchestration.summaries import OFFENDING
+from usage_pipeline.stages import open_runtime
+
+if TYPE_CHECKING:
+    from dagster._core.execution.stats import RunStepKeyStatsSnapshot  # not exported; only named here
+
+    from usage_pipeline.settings import Settings
+    from usage_pipeline.stages import Runtime
+
+_DAY_STAGES: Final = (HERMES_ROLLUPS, USAGE_EVENTS_KEY, BILLED_COSTS_KEY, RECONCILED_USAGE_KEY)
+_QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_CHECK_KEYS: Final = tuple(key for check in CHECKS for key in check.check_keys)
+
+
+def run_backfill(
+    settings: Settings,
+    environ: Mapping[str, str],
+    first_day: date,
+    end_day: date,
+    key_slugs: Sequence[str],
+    progress: Callable[[str], None],
+) -> BackfillOutcome:
+    """Pull the half-open range of UTC days of the named keys (none named: every enabled one), and reconcile it.
+
+    ``progress`` gets a line before and after each run. Raises :class:`InvalidInputError`: ``day_without_partition``,
+    ``key_unknown``, ``slug_malformed``; and what opening the store or Dagster's instance raises. A run that fails is in
+    the outcome and raises nothing.
+    """
+    span = check_span(DaySpan(first_day, end_day))
+    with open_runtime(environ) as opened, open_instance(environ) as instance, _quiet():
+        runtime = replace(opened, settings=settings)
+        keys = _keys(runtime, key_slugs)
+        known = set(instance.get_dynamic_partitions(PROVIDER_KEYS.name or ""))
+        if fresh := [key for key in keys if key not in known]:
+            instance.add_dynamic_partitions(PROVIDER_KEYS.name or "", fresh)
+        return _Backfill(runtime, instance, progress).run(span, keys)
+
+
+def _keys(runtime: Runtime, named: Sequence[str]) -> tuple[str, ...]:
+    from usage_pipeline.ledger.enabled_keys import enabled_keys
+    from usage_pipeline.ledger.provider_keys import get_provider_key
+
+    with runtime.engine.connect() as connection:
+        if named:
+            return tuple(get_provider_key(connection, check_key_slug(slug)).slug for slug in dict.fromkeys(named))
+        today = runtime.clock().astimezone(UTC).date()
+        return tuple(check_key_slug(key.slug) for key in enabled_keys(connection, today))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """One check's evaluations so far."""
+
+    blocking: bool
+    passed: int = 0
+    warnings: int = 0
+    errors: int = 0
+    first: str | None = None
+
+
+@dataclass(slots=True)
+class _Backfill:
+    runtime: Runtime
+    instance: dg.DagsterInstance
+    progress: Callable[[str], None]
+    stages: list[StageOutcome] = field(default_factory=list)
+    tallies: dict[dg.AssetCheckKey, _Tally] = field(default_factory=dict)
+    job: dg.JobDefinition = field(init=False)
+
+    def run(self, span: DaySpan, keys: Sequence[str]) -> BackfillOutcome:
+        """Chunk after chunk: every key's pull, then the days."""
+        from usage_pipeline.definitions import build_defs
+
+        started = time.monotonic()
+        self.job = build_defs(given(self.runtime)).resolve_implicit_global_asset_job_def()
+        for chunk in span.chunks(PULL_DAYS_MAX):
+            for key in keys:
+                self._run(chunk, [RAW_PROVIDER_PULLS], key_range_tags(key, chunk), key)
+            self._run(chunk, _DAY_STAGES, day_range_tags(chunk), None)
+        return BackfillOutcome(
+            span.first_day,
+            span.end_day,
+            tuple(keys),
+            tuple(self.stages),
+            tuple(_check_outcome(key, tally) for key, tally in self.tallies.items()),
+            time.monotonic() - started,
+        )
+
+    def _run(self, span: DaySpan, assets: Sequence[dg.AssetKey], tags: Mapping[str, str], key: str | None) -> None:
+        what = f"pulling {key}" if key else "reconciling"
+        self.progress(f"{what}, {span.first_day} to {span.last_day} …")
+        result = self.job.execute_in_process(
+            run_config=_QUIET,
+            instance=self.instance,
+            raise_on_error=False,
+            asset_selection=list(assets),
+            tags={**tags, FROM_COMMAND: "true"},
+        )
+        stats = {one.step_key: one for one in self.instance.get_run_step_stats(result.run_id)}
+        for asset in assets:
+            stage = _stage_outcome(result, stats, asset, key, span)
+            self.stages.append(stage)
+            self.progress(stage.line())
+        self._count_checks(result)
+
+    def _count_checks(self, result: dg.ExecuteInProcessResult) -> None:
+        evaluations = result.get_asset_check_evaluations()
+        by_partition = {one.asset_check_key for one in evaluations if one.partition is not None}
+        for one in evaluations:
+            if one.partition is None and one.asset_check_key in by_partition:
+                continue  # the verdict on the whole, beside those on its partitions
+            tally = self.tallies.setdefault(one.asset_check_key, _Tally(bool(one.blocking)))
+            if one.passed:
+                tally.passed += 1
+                continue
+            if one.severity is dg.AssetCheckSeverity.WARN:
+                tally.warnings += 1
+            else:
+                tally.errors += 1
+            tally.first = tally.first or _first_offence(one)
+
+
+def _stage_outcome(
+    result: dg.ExecuteInProcessResult,
+    stats: Mapping[str, RunStepKeyStatsSnapshot],
+    asset: dg.AssetKey,
+    key: str | None,
+    span: DaySpan,
+) -> StageOutcome:
+    """What became of an asset in a run: its own step and those of its checks."""
+    name = asset.to_user_string()
+    steps = {name, *(f"{name}_{check.name}" for check in _CHECK_KEYS if check.asset_key == asset)}
+    timed = [(one.start_time, one.end_time) for step, one in stats.items() if step in steps and one.start_time]
+    seconds = sum((end or start) - start for start, end in timed)
+    errors = [_error_line(event) for event in result.get_step_failure_events() if event.step_key in steps]
+    blocked = [
+        f"[check_failed] {name} {one.check_name}: {one.description or 'it did not pass'}."
+        for one in result.get_asset_check_evaluations()
+        if one.asset_key == asset and one.partition is None and _blocks(one)
+    ]
+    error = next(iter([*blocked, *errors]), None)
+    state: State = "failed" if error else "ok" if timed else "skipped"
+    return StageOutcome(name, key, span.first_day, span.end_day, state, seconds, result.run_id, error)
+
+
+def _blocks(one: dg.AssetCheckEvaluation) -> bool:
+    return bool(one.blocking) and not one.passed and one.severity is dg.AssetCheckSeverity.ERROR
+
+
+def _error_line(event: dg.DagsterEvent) -> str:
+    """What a stage said of its failure; of a failure of Dagster's own, its kind."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    kind = data.error.cls_name if data.error else None
+    return f"[step_failed] {event.step_key}: it broke off ({kind or 'no reason given'})."
+
+
+def _first_offence(one: dg.AssetCheckEvaluation) -> str | None:
+    table = one.metadata.get(OFFENDING)
+    if one.description or not isinstance(table, dg.TableMetadataValue) or not table.records:
+        return one.description
+    record = table.records[0].data
+    return f"{record['day']} {record['where']}: {record['what']}"
+
+
+def _check_outcome(key: dg.AssetCheckKey, tally: _Tally) -> CheckOutcome:
+    severity: Severity | None = "error" if tally.errors else "warning" if tally.warnings else None
+    return CheckOutcome(
+        name=key.name,
+        asset=key.asset_key.to_user_string(),
+        passed=severity is None,
+        severity=severity,
+        blocking=tally.blocking,
+        partitions_passed=tally.passed,
+        partitions_failed=tally.errors + tally.warnings,
+        first=tally.first,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dagster's own lines off the terminal; they are in its event log."""
+    logger = logging.getLogger("dagster")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,108 @@
+"""What a materialisation says of itself, in Markdown and metadata: what was asked, what changed, what stands now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from usage_pipeline.ledger.offences import Offence
+
+if TYPE_CHECKING:
+    from usage_pipeline.ledger.replacement import Changes
+    from usage_pipeline.ledger.stored_rows import TokenTotals
+    from usage_pipeline.stages import PullSummary
+
+OFFENDING = "offending"
+"""The metadata entry in which a check lists the rows that break its rule."""
+
+_ROWS_SHOWN = 20
+_DAYS_SHOWN = 10
+_SHOWN_GROUPS = ("reported_by_provider", "counted", "explained", "unattributed", "stand_in", "excess")
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> str:
+    """A Markdown table; the first ``left`` columns are texts, the others numbers."""
+    rule = [":--" if position < left else "--:" for position in range(len(columns))]
+    lines = [columns, rule, *([_cell(value) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def pull_summary(summaries: Sequence[PullSummary]) -> str:
+    """What pulling did, key by key: endpoints, rows, pages, requests, waiting, and the days that changed."""
+    return "\n\n".join(_pull(one) for one in summaries)
+
+
+def _pull(summary: PullSummary) -> str:
+    title = f"**{summary.key}**, {summary.first_day} up to {summary.end_day} (not included)"
+    if summary.skipped:
+        return f"{title}: skipped, {summary.skipped}. Nothing was asked and nothing changed."
+    rows = [
+        (
+            one.endpoint,
+            one.rows,
+            one.pages,
+            one.requests,
+            f"{one.seconds_waited:.1f}",
+            len(one.days),
+            len(one.changed_days),
+        )
+        for one in summary.endpoints
+    ]
+    columns = ("endpoint", "rows read", "pages", "requests", "waited, s", "days", "days changed")
+    changed = _days(summary.changed_days) if summary.changed_days else "none: every answer is what stood before"
+    return f"{title}\n\n{markdown_table(columns, rows)}\n\nDays that changed: {changed}."
+
+
+def changes_summary(what: str, changes: Changes, moved: Sequence[date]) -> str:
+    """What a stage over days did to its rows."""
+    columns = (what, "stored", "updated", "removed", "unchanged")
+    row = ("rows", changes.stored, changes.updated, changes.removed, changes.unchanged)
+    if not moved:
+        return f"{markdown_table(columns, [row])}\n\nNo source has a newer word on these days."
+    return f"{markdown_table(columns, [row])}\n\nDays with a newer word: {_days(moved)}."
+
+
+def totals_summary(totals: Sequence[TokenTotals]) -> str:
+    """Tokens by provider, route and model: what was reported, what counts, and how it is explained."""
+    columns = ("provider", "route", "model", *(name.replace("_", " ") for name in _SHOWN_GROUPS), "cost, USD", "")
+    rows = [
+        (
+            one.provider,
+            one.route,
+            one.model or "(none named)",
+            *(one.tokens[group] for group in _SHOWN_GROUPS),
+            None if one.cost_usd is None else f"{one.cost_usd:,.2f}",
+            "provisional" if one.provisional else "final",
+        )
+        for one in totals
+    ]
+    return f"Tokens of these days, every class:\n\n{markdown_table(columns, rows, left=3)}"
+
+
+def offences_metadata(offences: Sequence[Offence]) -> Mapping[str, dg.MetadataValue]:
+    """The offending rows as a table, the first ones, and how many there are; nothing where there are none."""
+    if not offences:
+        return {}
+    records = [
+        dg.TableRecord({"day": one.day.isoformat(), "where": one.where, "what": one.what})
+        for one in offences[:_ROWS_SHOWN]
+    ]
+    columns = [dg.TableColumn(name) for name in ("day", "where", "what")]
+    return {
+        OFFENDING: dg.MetadataValue.table(records, schema=dg.TableSchema(columns)),
+        "offences": dg.MetadataValue.int(len(offences)),
+    }
+
+
+def _days(days: Sequence[date]) -> str:
+    shown = ", ".join(day.isoformat() for day in days[:_DAYS_SHOWN])
+    return f"{shown} and {len(days) - _DAYS_SHOWN} more" if len(days) > _DAYS_SHOWN else shown
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
