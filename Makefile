@@ -24,8 +24,10 @@ install: $(INSTALLED) ## make .venv with the locked dependencies and the project
 demo: $(INSTALLED) ## run the whole pipeline against the sandbox provider
 	$(BIN)/usage-pipeline demo
 
+# The sandbox runs beside it, so that the demo's keys can be pulled again from the UI.
 dev: $(INSTALLED) ## Dagster's UI and daemon on http://127.0.0.1:3000, with the demo's runs
-	env -u DAGSTER_HOME $(BIN)/dagster dev --workspace workspace.yaml
+	@$(BIN)/python -m usage_pipeline.sandbox --port 18923 --seed 7 >/dev/null & sandbox=$$!; trap 'kill $$sandbox 2>/dev/null' EXIT; \
+		env -u DAGSTER_HOME $(BIN)/dagster dev --workspace workspace.yaml
 
 test: $(INSTALLED_DEV) ## run the tests (WORKERS=auto, TESTS=path to narrow)
 	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)

@@ -12,8 +12,8 @@ from statistics import median
 DAY = date(2026, 4, 1)
 """The made-up UTC day."""
 
-NOW = datetime(2026, 4, 9, 12, tzinfo=UTC)
-"""When it is loaded: long enough after the day's end for it to be final."""
+NOW = datetime(2026, 4, 2, 12, tzinfo=UTC)
+"""When it is loaded: the next noon, while the day still settles."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ _ROW = (
 class MadeUpDay:
     """A day's content: ``rows`` result rows over 24 hours, drawn with ``seed``.
 
-    ``models`` is the number of distinct models; beyond the well-known ones they are fine-tuned. Every ``restated_every``
-    -th row has more output (0: none has), and in ``restated_hour`` every row has.
+    ``models`` is the number of distinct models; beyond the well-known ones they are fine-tuned. One row in
+    ``restated_every`` has more output (0: none has), and in ``restated_hour`` every row has.
     """
 
     rows: int

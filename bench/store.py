@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import zstandard
 from sqlalchemy import Engine, text
 
@@ -99,6 +100,7 @@ class Bench:
         """The rows as they are, into an unlogged table without index that :meth:`settle` has emptied."""
         with self.engine.begin() as connection:
             driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
             with driver.cursor().copy("COPY bare_events FROM STDIN (FORMAT BINARY)") as copy:
                 binary_copy(chunks)(copy)
 
@@ -111,11 +113,18 @@ class Bench:
 
     def empty(self) -> None:
         """Forget every pull, event and result; the key stays."""
+        self.forget_results()
+        with self.engine.begin() as connection:
+            connection.execute(
+                text("TRUNCATE pulls, pull_days, raw_pages, slices, final_figures, usage_events, usage_event_history")
+            )
+
+    def forget_results(self) -> None:
+        """Forget what was reconciled; events stay."""
         with self.engine.begin() as connection:
             connection.execute(
                 text(
-                    "TRUNCATE pulls, pull_days, raw_pages, slices, final_figures, usage_events, usage_event_history,"
-                    " reconciliations, reconciled_usage, reconciled_usage_history, reconciled_shares, findings"
+                    "TRUNCATE reconciliations, reconciled_usage, reconciled_usage_history, reconciled_shares, findings"
                 )
             )
 

@@ -55,7 +55,12 @@ def replace_findings(
     connection: Connection, workspace_id: int, day: date, findings: Sequence[Finding], now: datetime
 ) -> int:
     """Make the open findings of a workspace's day equal to ``findings``; return how many were opened or closed."""
-    wanted = {_identity(workspace_id, finding): finding for finding in findings}
+    acknowledged = _acknowledged(connection, workspace_id, day)
+    wanted = {
+        identity: finding
+        for finding in findings
+        if _stated(finding) not in acknowledged.get(identity := _identity(workspace_id, finding), ())
+    }
     open_rows = connection.execute(
         text(
             "SELECT identity, finding_id, code, explanation, figure_provider, figure_hermes, difference FROM findings"
@@ -117,6 +122,26 @@ def days_with_findings(
         {"workspace_id": workspace_id, "codes": list(codes), "first_day": first_day, "end_day": end_day},
     )
     return list(rows.scalars())
+
+
+def _acknowledged(connection: Connection, workspace_id: int, day: date) -> dict[bytes, set[tuple[object, ...]]]:
+    """What a person has acknowledged of a day, by identity: the same figures are not raised again."""
+    rows = connection.execute(
+        text(
+            "SELECT identity, figure_provider, figure_hermes, difference FROM findings"
+            " WHERE workspace_id = :workspace_id AND day = :day AND acknowledged_at IS NOT NULL"
+            " AND code = ANY(:codes)"
+        ),
+        {"workspace_id": workspace_id, "day": day, "codes": sorted(STAYS_OPEN)},
+    )
+    found: dict[bytes, set[tuple[object, ...]]] = {}
+    for row in rows:
+        found.setdefault(bytes(row.identity), set()).add(tuple(row[1:]))
+    return found
+
+
+def _stated(finding: Finding) -> tuple[object, ...]:
+    return finding.figure_provider, finding.figure_hermes, finding.difference
 
 
 def _identity(workspace_id: int, finding: Finding) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -89,6 +89,21 @@ def pull_days_since(connection: Connection, feed_id: int, endpoint: str, day: da
         {"feed_id": feed_id, "endpoint": endpoint, "day": day, "since": since},
     )
     return [_pull_day(row) for row in rows]
+
+
+def disputed_days(
+    connection: Connection, feed_id: int, endpoint: str, days: Sequence[date], settling: timedelta
+) -> list[date]:
+    """The days on which pulls that started ``settling`` after the day's end, or later, do not all say the same."""
+    rows = connection.execute(
+        text(
+            "SELECT day FROM pull_days WHERE feed_id = :feed_id AND endpoint = :endpoint AND day = ANY(:days)"
+            " AND started_at >= (day + 1)::timestamp AT TIME ZONE 'UTC' + CAST(:settling AS interval)"
+            " GROUP BY day HAVING count(DISTINCT digest) > 1 ORDER BY day"
+        ),
+        {"feed_id": feed_id, "endpoint": endpoint, "days": list(days), "settling": settling},
+    )
+    return list(rows.scalars())
 
 
 def _pull_day(row: Any) -> PullDay:

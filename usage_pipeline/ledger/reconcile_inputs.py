@@ -14,11 +14,20 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from usage_pipeline.measures import EVENT_MEASURES, RECONCILED_MEASURES
+from usage_pipeline.measures import EVENT_MEASURES, LEVELS, RECONCILED_MEASURES
 
 _SEPARATOR = "\x1f"  # between project ids in one parameter; no id may hold a control character
 _SUMS = ", ".join(f"sum(e.{name})::bigint" for name in EVENT_MEASURES)
+_LEVELS = sorted(LEVELS)
+_LEVEL_SUMS = ", ".join(f"sum(e.{name})::bigint" for name in _LEVELS)
 _VARIANT = "e.service_tier, e.batch, e.context_window, e.speed, e.inference_geo"
+_RULES = (
+    "WITH rules AS MATERIALIZED (SELECT slice_id, NOT counts AS shadowed, cut_at,"
+    " CASE WHEN excluded = '' THEN NULL ELSE string_to_array(excluded, :separator) END AS excluded"
+    " FROM unnest(CAST(:slice_ids AS bigint[]), CAST(:counts AS boolean[]), CAST(:excluded AS text[]),"
+    " CAST(:cuts AS timestamptz[])) AS r (slice_id, counts, excluded, cut_at))"
+)
+_SHADOWED = "(r.shadowed OR coalesce(e.project_id = ANY(r.excluded), false))"
 
 
 class SliceRow(NamedTuple):
@@ -115,25 +124,51 @@ def provider_sums(connection: Connection, rules: Sequence[CountRule]) -> Iterato
     rows = connection.execute(
         text(
             # The parts that are put together are this module's own constants: column names, never input.
-            "WITH rules AS MATERIALIZED (SELECT slice_id, NOT counts AS shadowed, cut_at,"
-            " CASE WHEN excluded = '' THEN NULL ELSE string_to_array(excluded, :separator) END AS excluded"
-            " FROM unnest(CAST(:slice_ids AS bigint[]), CAST(:counts AS boolean[]), CAST(:excluded AS text[]),"
-            " CAST(:cuts AS timestamptz[])) AS r (slice_id, counts, excluded, cut_at))"
-            " SELECT e.slice_id, r.shadowed OR coalesce(e.project_id = ANY(r.excluded), false),"
+            f"{_RULES}"
+            f" SELECT e.slice_id, {_SHADOWED},"
             f" e.window_start >= r.cut_at, e.model, {_VARIANT}, {_SUMS}"
             " FROM rules AS r JOIN usage_events AS e ON e.slice_id = r.slice_id"
             f" GROUP BY 1, 2, 3, e.model, {_VARIANT}"
         ),
-        {
-            "slice_ids": [rule.slice_id for rule in rules],
-            "counts": [rule.counts for rule in rules],
-            "excluded": [_SEPARATOR.join(sorted(rule.excluded_projects)) for rule in rules],
-            "cuts": [rule.cut_at for rule in rules],
-            "separator": _SEPARATOR,
-        },
+        _rule_parameters(rules),
     )
     for row in rows:
         yield ProviderSum(row[0], row[1], row[2], row[3], tuple(row[4:9]), tuple(row[9:]))
+
+
+class LevelSum(NamedTuple):
+    """What the counted rows of a slice say of a model's levels at one instant, added over projects."""
+
+    slice_id: int
+    window_start: datetime
+    model: str | None
+    figures: dict[str, int | None]
+
+
+def level_sums(connection: Connection, rules: Sequence[CountRule]) -> Iterator[LevelSum]:
+    """Sum the counted levels of provider slices by instant and model."""
+    if not rules:
+        return
+    rows = connection.execute(
+        text(
+            f"{_RULES} SELECT e.slice_id, e.window_start, e.model, {_LEVEL_SUMS}"
+            " FROM rules AS r JOIN usage_events AS e ON e.slice_id = r.slice_id"
+            f" WHERE NOT {_SHADOWED} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        ),
+        _rule_parameters(rules),
+    )
+    for row in rows:
+        yield LevelSum(row[0], row[1], row[2], dict(zip(_LEVELS, row[3:], strict=True)))
+
+
+def _rule_parameters(rules: Sequence[CountRule]) -> dict[str, object]:
+    return {
+        "slice_ids": [rule.slice_id for rule in rules],
+        "counts": [rule.counts for rule in rules],
+        "excluded": [_SEPARATOR.join(sorted(rule.excluded_projects)) for rule in rules],
+        "cuts": [rule.cut_at for rule in rules],
+        "separator": _SEPARATOR,
+    }
 
 
 def hermes_events(connection: Connection, slice_ids: Sequence[int]) -> list[HermesEvent]:
@@ -167,19 +202,27 @@ def billed_sums(
     ]
 
 
-def first_final_figures(
-    connection: Connection, slice_ids: Sequence[int]
-) -> list[tuple[int, datetime, str, dict[str, int]]]:
-    """Kept figures of final pulls that differ: (slice, start of the pull, model as reported, figures), oldest first."""
+class FinalFigures(NamedTuple):
+    """What one final pull said of a slice's model, by measure. ``model`` is as reported."""
+
+    slice_id: int
+    pull_id: int
+    started_at: datetime
+    model: str
+    figures: dict[str, int]
+
+
+def final_figures(connection: Connection, slice_ids: Sequence[int]) -> list[FinalFigures]:
+    """The kept figures of final pulls, the oldest pull first, of two at one instant the one with the lesser digest."""
     rows = connection.execute(
         text(
-            "SELECT f.slice_id, p.started_at, f.model, f.figures FROM final_figures AS f"
-            " JOIN pulls AS p USING (pull_id)"
-            " WHERE f.slice_id = ANY(:slice_ids) ORDER BY f.slice_id, p.started_at, p.pull_id, f.model"
+            "SELECT f.slice_id, f.pull_id, d.started_at, f.model, f.figures FROM final_figures AS f"
+            " JOIN slices AS s USING (slice_id) JOIN pull_days AS d ON d.pull_id = f.pull_id AND d.day = s.day"
+            " WHERE f.slice_id = ANY(:slice_ids) ORDER BY f.slice_id, d.started_at, d.digest, f.pull_id, f.model"
         ),
         {"slice_ids": list(slice_ids)},
     )
-    return [tuple(row) for row in rows]
+    return [FinalFigures(*row) for row in rows]
 
 
 class SourceFinding(NamedTuple):

@@ -110,8 +110,6 @@ def replace_slice(
         cursor.execute(statements.empty_staging)
         _copy(cursor, f"staged_{table.name}", table, write, binary=binary)
         staged = cursor.rowcount
-        cursor.execute(statements.index_staging)
-        cursor.execute(statements.analyze_staging)
         parameters = {"slice_id": slice_id, "now": now}
         cursor.execute(statements.remove_vanished, parameters)
         removed = cursor.rowcount
@@ -128,6 +126,58 @@ def replace_slice(
             where=f"slice {slice_id}",
             remedy="Nothing was written; look at the raw page of this slice.",
         ) from None
+
+
+class StandsOtherwiseError(Exception):
+    """The slice does not hold what the caller took it to hold, and must be replaced as a whole instead."""
+
+
+def amend_slice(
+    connection: Connection,
+    table: ReplacedTable,
+    slice_id: int,
+    write_standing: CopyWriter,
+    write_newer: CopyWriter,
+    *,
+    row_count: int,
+    now: datetime,
+) -> Changes:
+    """Put newer rows of ``slice_id`` in the place of standing ones, both sent in binary; every other row stays.
+
+    ``row_count`` is how many rows the slice has before. Raises :class:`StandsOtherwiseError`, whereupon the caller
+    rolls back to where it was, if a standing row is not stored as it is sent, or if a newer row has the key of one that
+    stays.
+    """
+    cursor = _cursor(connection)
+    statements = _amending(table)
+    parameters = {"slice_id": slice_id, "now": now}
+    cursor.execute(_statements(table).create_staging)
+    cursor.execute(_statements(table).empty_staging)
+    cursor.execute(statements.create_temporary)
+    _copy(cursor, f"expected_{table.name}", table, write_standing, binary=True)
+    expected = cursor.rowcount
+    _copy(cursor, f"staged_{table.name}", table, write_newer, binary=True)
+    staged = cursor.rowcount
+    cursor.execute(statements.find_standing, parameters)
+    if cursor.rowcount != expected or _count(cursor, statements.count_unexpected):
+        raise StandsOtherwiseError
+    matched = _count(cursor, statements.count_matched)
+    cursor.execute(statements.keep_superseded, parameters)
+    superseded = cursor.rowcount
+    cursor.execute(statements.remove_superseded)
+    try:
+        cursor.execute(statements.insert_changed_and_new)
+    except psycopg.errors.UniqueViolation:
+        raise StandsOtherwiseError from None
+    removed, stored = expected - matched, staged - matched
+    assert cursor.rowcount == superseded - removed + stored, "each superseded row has vanished or has a new version"
+    return Changes(stored, superseded - removed, removed, row_count - superseded)
+
+
+def _count(cursor: psycopg.Cursor[Any], statement: sql.Composed) -> int:
+    row = cursor.execute(statement).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _cursor(connection: Connection) -> psycopg.Cursor[Any]:
@@ -150,8 +200,6 @@ def _copy(cursor: psycopg.Cursor[Any], target: str, table: ReplacedTable, write:
 class _Statements:
     create_staging: sql.Composed
     empty_staging: sql.Composed
-    index_staging: sql.Composed
-    analyze_staging: sql.Composed
     remove_vanished: sql.Composed
     keep_superseded: sql.Composed
     update_changed: sql.Composed
@@ -164,7 +212,6 @@ def _statements(table: ReplacedTable) -> _Statements:
         "table": sql.Identifier(table.name),
         "history": sql.Identifier(table.history),
         "staged": sql.Identifier(f"staged_{table.name}"),
-        "index": sql.Identifier(f"staged_{table.name}_key"),
         "key": sql.Identifier(table.key),
         "slice": sql.Identifier(table.slice_column),
         "columns": _names(table.columns),
@@ -179,12 +226,13 @@ def _statements(table: ReplacedTable) -> _Statements:
         return sql.SQL(text).format(**names)
 
     return _Statements(
+        # Made once a session. Neither is it truncated nor its index made anew for each slice: a month of small slices
+        # would spend more time on the catalogue than on its rows.
         create_staging=statement(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS {staged} (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
+            "CREATE TEMPORARY TABLE IF NOT EXISTS {staged} (LIKE {table} INCLUDING DEFAULTS, UNIQUE ({key}))"
+            " ON COMMIT DELETE ROWS"
         ),
-        empty_staging=statement("DROP INDEX IF EXISTS {index}; TRUNCATE {staged}"),
-        index_staging=statement("CREATE UNIQUE INDEX {index} ON {staged} ({key})"),
-        analyze_staging=statement("ANALYZE {staged}"),
+        empty_staging=statement("DELETE FROM {staged}"),
         remove_vanished=statement(
             "WITH vanished AS (DELETE FROM {table} AS old WHERE old.{slice} = %(slice_id)s"
             " AND NOT EXISTS (SELECT 1 FROM {staged} AS new WHERE new.{key} = old.{key}) RETURNING {old_columns})"
@@ -203,6 +251,72 @@ def _statements(table: ReplacedTable) -> _Statements:
             "INSERT INTO {table} ({columns}) SELECT {columns} FROM {staged} AS new"
             " WHERE NOT EXISTS (SELECT 1 FROM {table} AS old WHERE old.{slice} = %(slice_id)s"
             " AND old.{key} = new.{key})"
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Amending:
+    create_temporary: sql.Composed
+    find_standing: sql.Composed
+    count_unexpected: sql.Composed
+    count_matched: sql.Composed
+    keep_superseded: sql.Composed
+    remove_superseded: sql.Composed
+    insert_changed_and_new: sql.Composed
+
+
+@cache
+def _amending(table: ReplacedTable) -> _Amending:
+    names: dict[str, sql.Composable] = {
+        "table": sql.Identifier(table.name),
+        "history": sql.Identifier(table.history),
+        "staged": sql.Identifier(f"staged_{table.name}"),
+        "standing": sql.Identifier(f"standing_{table.name}"),
+        "expected": sql.Identifier(f"expected_{table.name}"),
+        "key": sql.Identifier(table.key),
+        "slice": sql.Identifier(table.slice_column),
+        "columns": _names(table.columns),
+        "old_columns": _names(table.columns, "old"),
+        "new_columns": _names(table.columns, "new"),
+        "old": _names(table.compared, "old"),
+        "new": _names(table.compared, "new"),
+    }
+
+    def statement(text: str) -> sql.Composed:
+        return sql.SQL(text).format(**names)
+
+    return _Amending(
+        create_temporary=statement(
+            "CREATE TEMPORARY TABLE IF NOT EXISTS {expected} (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;"
+            " CREATE TEMPORARY TABLE IF NOT EXISTS {standing} (place tid, LIKE {table}) ON COMMIT DELETE ROWS;"
+            " DELETE FROM {expected}; DELETE FROM {standing}"
+        ),
+        # OFFSET 0 keeps the lookup by key: a slice loaded a moment ago has no statistics yet, and without them the
+        # planner takes it for small and reads it whole.
+        find_standing=statement(
+            "INSERT INTO {standing} (place, {columns}) SELECT old.place, {old_columns} FROM {expected} AS expected"
+            " CROSS JOIN LATERAL (SELECT one.ctid AS place, one.* FROM {table} AS one"
+            " WHERE one.{slice} = %(slice_id)s AND one.{key} = expected.{key} OFFSET 0) AS old"
+        ),
+        count_unexpected=statement(
+            "SELECT count(*) FROM {standing} AS old JOIN {expected} AS new ON new.{key} = old.{key}"
+            " WHERE ({old}) IS DISTINCT FROM ({new})"
+        ),
+        count_matched=statement("SELECT count(*) FROM {standing} AS old JOIN {staged} AS new ON new.{key} = old.{key}"),
+        keep_superseded=statement(
+            "INSERT INTO {history} ({columns}, superseded_at) SELECT {old_columns}, %(now)s FROM {standing} AS old"
+            " LEFT JOIN {staged} AS new ON new.{key} = old.{key}"
+            " WHERE new.{key} IS NULL OR ({old}) IS DISTINCT FROM ({new})"
+        ),
+        remove_superseded=statement(
+            "DELETE FROM {table} AS one USING {standing} AS old LEFT JOIN {staged} AS new ON new.{key} = old.{key}"
+            " WHERE one.ctid = old.place AND (new.{key} IS NULL OR ({old}) IS DISTINCT FROM ({new}))"
+        ),
+        insert_changed_and_new=statement(
+            "INSERT INTO {table} ({columns}) SELECT {new_columns} FROM {staged} AS new"
+            " LEFT JOIN {standing} AS old ON old.{key} = new.{key}"
+            " WHERE old.{key} IS NULL OR ({old}) IS DISTINCT FROM ({new})"
         ),
     )
 

@@ -183,7 +183,7 @@ RECONCILED_USAGE: Final = pa.DataFrameSchema(
         "recorded_at": _RECORDED_AT,
         "provider": _column(TEXT, "The provider, by the model's vendor; unknown where nobody knows."),
         "route": _column(TEXT, "account, or off_account:<who bills it>."),
-        "family": _column(TEXT, "What kind of thing is used: text, embeddings, …"),
+        "family": _column(TEXT, "What kind of thing is used, like text or embeddings."),
         "model": _column(TEXT, "The canonical model; empty where no source names one."),
         "decision": _column(TEXT, "Which side counts."),
         "provisional": _column(FLAG, "Whether a later answer of a source may still change the figures."),

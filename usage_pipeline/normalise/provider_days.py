@@ -1,33 +1,33 @@
 """A provider's newest complete pulls become canonical events and billed lines, day by day.
 
 Raw pages are streamed once per pull, in order, whatever days they hold; each day's slice is one transaction. A day
-whose content did not change only has its coverage moved on.
+whose content did not change only has its coverage moved on; one whose content did is held against the pages that it was
+made from, and only what differs is decoded.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-import zstandard
 from sqlalchemy import Connection, Engine
 
-from usage_pipeline.ledger.event_copy import EventEncoder, SliceIdentity
+from usage_pipeline.ledger.event_copy import SliceIdentity
 from usage_pipeline.ledger.final_figures import keep_final_figures, known_final_pulls
 from usage_pipeline.ledger.line_key import LINE_DIMENSIONS, line_key
 from usage_pipeline.ledger.provider_keys import ProviderKey
-from usage_pipeline.ledger.pulls import PullDay, newest_pull_days, pull_days_since, stream_pages
-from usage_pipeline.ledger.replacement import Changes, binary_copy, replace_slice, typed_copy
-from usage_pipeline.ledger.slices import BILLS, EVENTS, Observation, Slice, cover, lock_slice, slices_of_endpoint
+from usage_pipeline.ledger.pulls import PullDay, disputed_days, newest_pull_days, pull_days_since
+from usage_pipeline.ledger.replacement import Changes, replace_slice, typed_copy
+from usage_pipeline.ledger.slices import BILLS, Observation, Slice, cover, lock_slice, slices_of_endpoint
 from usage_pipeline.measures import EVENT_DIMENSIONS, EVENT_MEASURES, RECONCILED_MEASURES
+from usage_pipeline.normalise.provider_events import DayOfUsage
+from usage_pipeline.normalise.stored_answers import StandingAnswers, StoredAnswers
 from usage_pipeline.pricing.rates import exact_arithmetic
-from usage_pipeline.providers.contract import BilledLine, Bucket, Drift, Endpoint, Provider, UsageRow
-from usage_pipeline.pulls.ranges import floor_to_grid
+from usage_pipeline.providers.contract import BilledLine, Bucket, Drift, Endpoint, Provider
 from usage_pipeline.reconcile.coverage import day_end
 
 _MODEL = EVENT_DIMENSIONS.index("model")
@@ -75,11 +75,14 @@ def normalise_provider_days(
                 _cover(connection, slice_, word, slice_.row_count)
         else:
             by_content[word.content_pull_id].append(word)
-    for content_pull_id, words in by_content.items():
-        _replace_from_pull(engine, key, provider, endpoint, content_pull_id, words, now, done)
+    for words in by_content.values():
+        _replace_from_pull(engine, key, provider, endpoint, words, standing, now, done)
     if endpoint.kind == "usage":
-        for word in moved:
-            _note_restatements(engine, key, provider, endpoint, word.day, settling)
+        # Not only the days that moved: a final pull may arrive after a newer one.
+        with engine.begin() as connection:
+            disputed = disputed_days(connection, key.feed_id, endpoint.name, days, settling)
+        for day in disputed:
+            _note_restatements(engine, key, provider, endpoint, day, settling)
     return done
 
 
@@ -88,52 +91,61 @@ def _replace_from_pull(
     key: ProviderKey,
     provider: Provider,
     endpoint: Endpoint,
-    content_pull_id: int,
     words: list[PullDay],
+    slices: Mapping[date, Slice],
     now: datetime,
     done: NormalisedDays,
 ) -> None:
-    """Stream the pull's pages once and replace the slice of each wanted day as its buckets come by."""
+    """Stream the pages of one pull once and replace the slice of each wanted day as its buckets come by."""
     wanted = {word.day: word for word in words}
     with engine.connect() as reading:
-        buckets = _buckets(reading, provider, endpoint, content_pull_id, words)
-        for day, of_day in groupby(buckets, key=lambda bucket: bucket.start.date()):
+        answers = StoredAnswers(reading, provider, endpoint)
+        standing = StandingAnswers(answers, words if endpoint.kind == "usage" else (), slices)
+        for day, buckets in answers.days(words):
             word = wanted.pop(day, None)
             if word is not None:
-                _replace_day(engine, key, provider, endpoint, word, of_day, now, done)
+                _replace_day(engine, key, answers, standing, word, buckets, now, done)
         for word in sorted(wanted.values(), key=lambda one: one.day):
-            _replace_day(engine, key, provider, endpoint, word, iter(()), now, done)
-
-
-def _buckets(
-    connection: Connection, provider: Provider, endpoint: Endpoint, pull_id: int, words: list[PullDay]
-) -> Iterator[Bucket]:
-    step = timedelta(seconds=words[0].window_seconds)
-    first, last = min(word.day for word in words), max(word.day for word in words)
-    decompressor = zstandard.ZstdDecompressor()
-    for _, body in stream_pages(connection, pull_id, first, last):
-        for bucket in provider.read_page(endpoint, decompressor.decompress(body)).buckets:
-            yield Bucket(floor_to_grid(bucket.start, step), bucket.results)
+            _replace_day(engine, key, answers, standing, word, iter(()), now, done)
 
 
 def _replace_day(
     engine: Engine,
     key: ProviderKey,
-    provider: Provider,
-    endpoint: Endpoint,
+    answers: StoredAnswers,
+    standing: StandingAnswers,
     word: PullDay,
     buckets: Iterator[Bucket],
     now: datetime,
     done: NormalisedDays,
 ) -> None:
-    replace = _replace_bills if endpoint.kind == "costs" else _replace_events
     with engine.begin() as connection:
-        slice_ = lock_slice(connection, key.feed_id, endpoint.name, word.day)
-        identity = SliceIdentity(key.slug, endpoint.name, word.window_seconds, word.dimensions_asked)
-        changes, rows = replace(connection, slice_, identity, provider, endpoint, word, buckets, now)
+        slice_ = lock_slice(connection, key.feed_id, answers.endpoint.name, word.day)
+        if answers.endpoint.kind == "costs":
+            changes, rows = _replace_bills(connection, key, answers, slice_, word, buckets, now)
+        else:
+            changes, rows = _replace_events(connection, key, answers, standing, slice_, word, buckets, now)
         _cover(connection, slice_, word, rows)
     done.changes += changes
     done.rows += rows
+
+
+def _replace_events(
+    connection: Connection,
+    key: ProviderKey,
+    answers: StoredAnswers,
+    standing: StandingAnswers,
+    slice_: Slice,
+    word: PullDay,
+    buckets: Iterator[Bucket],
+    now: datetime,
+) -> tuple[Changes, int]:
+    usage = DayOfUsage(slice_, key.slug, answers.provider, answers.endpoint, word)
+    made_from = standing.of(slice_)
+    if made_from is None:
+        return usage.write(connection, buckets, now)
+    amended = usage.amend(connection, made_from, buckets, now)
+    return amended or usage.write(connection, answers.day(word), now)
 
 
 def _cover(connection: Connection, slice_: Slice, word: PullDay, row_count: int) -> None:
@@ -152,67 +164,20 @@ def _cover(connection: Connection, slice_: Slice, word: PullDay, row_count: int)
     )
 
 
-def _replace_events(
-    connection: Connection,
-    slice_: Slice,
-    identity: SliceIdentity,
-    provider: Provider,
-    endpoint: Endpoint,
-    word: PullDay,
-    buckets: Iterator[Bucket],
-    now: datetime,
-) -> tuple[Changes, int]:
-    drift = Drift()
-    encoder = EventEncoder(identity, slice_id=slice_.slice_id, source_id=word.content_pull_id, recorded_at=now)
-    rows = (
-        (bucket.start, one_row_per_key(provider.usage_rows(endpoint, bucket.results, word.dimensions_asked, drift)))
-        for bucket in buckets
-    )
-    changes = replace_slice(
-        connection,
-        EVENTS,
-        slice_.slice_id,
-        binary_copy(encoder.chunks(rows)),
-        binary=True,
-        slice_is_empty=slice_.row_count == 0,
-        now=now,
-    )
-    return changes, encoder.rows
-
-
-def one_row_per_key(rows: Iterable[UsageRow]) -> Sequence[UsageRow]:
-    """The rows of one bucket, those of the same dimensions added up.
-
-    An API may tell two rows apart by something that was not asked for; both are spending, so they are summed: neither
-    may overwrite the other.
-    """
-    listed = list(rows)
-    if len({row.dimensions for row in listed}) == len(listed):
-        return listed
-    merged: dict[tuple[str | None, ...], tuple[int | None, ...]] = {}
-    for dimensions, measures in listed:
-        before = merged.get(dimensions)
-        merged[dimensions] = measures if before is None else tuple(map(_plus, before, measures))
-    return [UsageRow(dimensions, measures) for dimensions, measures in merged.items()]
-
-
-def _plus(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else one + other
-
-
 def _replace_bills(
     connection: Connection,
+    key: ProviderKey,
+    answers: StoredAnswers,
     slice_: Slice,
-    identity: SliceIdentity,
-    provider: Provider,
-    endpoint: Endpoint,
     word: PullDay,
     buckets: Iterator[Bucket],
     now: datetime,
 ) -> tuple[Changes, int]:
+    identity = SliceIdentity(key.slug, answers.endpoint.name, word.window_seconds, word.dimensions_asked)
     lines: dict[bytes, BilledLine] = {}
     for bucket in buckets:
-        for line in provider.billed_lines(endpoint, bucket.results, word.dimensions_asked, Drift()):
+        read = answers.provider.billed_lines(answers.endpoint, bucket.results, word.dimensions_asked, Drift())
+        for line in read:
             name = line_key(identity, slice_.day, line)
             lines[name] = line if name not in lines else _add_lines(lines[name], line)
     rows = (_bill_row(slice_.slice_id, name, word.content_pull_id, now, line) for name, line in sorted(lines.items()))
@@ -267,8 +232,6 @@ def _note_restatements(
     """
     with engine.begin() as connection:
         final = pull_days_since(connection, key.feed_id, endpoint.name, day, day_end(day) + settling)
-        if len({word.digest for word in final}) < 2:
-            return
         slice_ = lock_slice(connection, key.feed_id, endpoint.name, day)
         kept = known_final_pulls(connection, slice_.slice_id)
         for word in final:
@@ -281,9 +244,7 @@ def _figures_by_model(
     connection: Connection, provider: Provider, endpoint: Endpoint, word: PullDay
 ) -> dict[str, dict[str, int]]:
     totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for bucket in _buckets(connection, provider, endpoint, word.content_pull_id, [word]):
-        if bucket.start.date() != word.day:
-            continue
+    for bucket in StoredAnswers(connection, provider, endpoint).day(word):
         for dimensions, measures in provider.usage_rows(endpoint, bucket.results, word.dimensions_asked, Drift()):
             of_model = totals[dimensions[_MODEL] or ""]
             for name, value in zip(EVENT_MEASURES, measures, strict=True):

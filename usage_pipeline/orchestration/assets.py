@@ -18,6 +18,7 @@ from usage_pipeline.orchestration.partitions import (
     DAYS,
     PROVIDER_DAYS,
     PULL_DAYS_MAX,
+    KeyDay,
     key_day,
     spans_by_key,
 )
@@ -65,39 +66,27 @@ def raw_provider_pulls(
     One run asks for a range of days at once. An unchanged answer keeps only the note that it was asked for. A key that
     is turned off is materialised with a summary that says so.
     """
-    from usage_pipeline.stages import pull_days
-
-    cells = {key: key_day(key) for key in context.partition_keys}
-    of_run = runtime.of_run(context.run_id)
-    done: list[PullSummary] = []
-    failures: list[dg.Failure] = []
-    for slug, spans in spans_by_key(list(cells.values())).items():
-        for span in spans:
-            try:
-                with readable_failures(retry=FROM_COMMAND not in context.run.tags):
-                    done.append(pull_days(of_run, slug, span.first_day, span.end_day))
-            except dg.Failure as failure:
-                failures.append(failure)
-    if failures:
-        # What was read whole is kept; the failure that no retry will heal is the one to show.
-        raise min(failures, key=lambda failure: failure.allow_retries) from None
-    changed = {(one.key, day): _changed_endpoints(one, day) for one in done for day in one.changed_days}
-    if len(cells) > 1:
-        for partition, cell in cells.items():
-            endpoints = changed.get((cell.key, cell.day), "none")
-            context.add_asset_metadata({"endpoints_changed": endpoints}, partition_key=partition)
-    results = [result for one in done for result in one.endpoints]
-    return dg.MaterializeResult(
-        metadata={
-            "summary": dg.MetadataValue.md(pull_summary(done)),
-            "rows_read": sum(result.rows for result in results),
-            "requests": sum(result.requests for result in results),
-            "pages": sum(result.pages for result in results),
-            "bytes_read": sum(result.bytes_read for result in results),
-            "seconds_waited": dg.MetadataValue.float(sum(result.seconds_waited for result in results)),
-            "skipped": "; ".join(f"{one.key}: {one.skipped}" for one in done if one.skipped) or "none",
-        }
-    )
+    retry = FROM_COMMAND not in context.run.tags
+    with readable_failures(retry=retry):
+        cells = {key: key_day(key) for key in context.partition_keys}
+        done = _pull(runtime.of_run(context.run.run_id), list(cells.values()), retry=retry)
+        changed = {(one.key, day): _changed_endpoints(one, day) for one in done for day in one.changed_days}
+        if len(cells) > 1:
+            for partition, cell in cells.items():
+                endpoints = changed.get((cell.key, cell.day), "none")
+                context.add_asset_metadata({"endpoints_changed": endpoints}, partition_key=partition)
+        results = [result for one in done for result in one.endpoints]
+        return dg.MaterializeResult(
+            metadata={
+                "summary": dg.MetadataValue.md(pull_summary(done)),
+                "rows_read": sum(result.rows for result in results),
+                "requests": sum(result.requests for result in results),
+                "pages": sum(result.pages for result in results),
+                "bytes_read": sum(result.bytes_read for result in results),
+                "seconds_waited": float(sum(result.seconds_waited for result in results)),
+                "skipped": "; ".join(f"{one.key}: {one.skipped}" for one in done if one.skipped) or "none",
+            }
+        )
 
 
 @dg.asset(
@@ -117,7 +106,7 @@ def hermes_rollups(
 
     with readable_failures():
         days = _days(context)
-        done = settle_hermes_days(runtime.of_run(context.run_id), days)
+        done = settle_hermes_days(runtime.of_run(context.run.run_id), days)
         summary = (
             f"{done.changes.stored} feed-days have a newer batch than before. "
             f"{done.rows} feed-days have a word, on {len(done.days_moved)} of {len(days)} days."
@@ -147,7 +136,7 @@ def usage_events(
 
     with readable_failures():
         days = _days(context)
-        done = normalise_usage(runtime.of_run(context.run_id), days)
+        done = normalise_usage(runtime.of_run(context.run.run_id), days)
         summary = changes_summary("usage events", done.changes, done.days_moved)
         return _result(context, runtime.runtime, "usage_events", days, summary, _counts(done.changes))
 
@@ -171,7 +160,7 @@ def billed_costs(
 
     with readable_failures():
         days = _days(context)
-        done = normalise_bills(runtime.of_run(context.run_id), days)
+        done = normalise_bills(runtime.of_run(context.run.run_id), days)
         summary = changes_summary("billed lines", done.changes, done.days_moved)
         return _result(context, runtime.runtime, "billed_costs", days, summary, _counts(done.changes))
 
@@ -200,7 +189,7 @@ def reconciled_usage(
 
     with readable_failures():
         days = _days(context)
-        outcomes = reconcile_days(runtime.of_run(context.run_id), days)
+        outcomes = reconcile_days(runtime.of_run(context.run.run_id), days)
         changes = sum((outcome.changes for outcome in outcomes), Changes())
         moved = sorted({outcome.day for outcome in outcomes if outcome.changes.any or outcome.findings_moved})
         with runtime.runtime.engine.connect() as connection:
@@ -217,8 +206,26 @@ def reconciled_usage(
 ASSETS: Final = (raw_provider_pulls, hermes_rollups, usage_events, billed_costs, reconciled_usage)
 
 
+def _pull(runtime: "Runtime", cells: Sequence[KeyDay], *, retry: bool) -> "list[PullSummary]":
+    """Pull the cells, key by key. What was read whole is kept; then the failure that no retry will heal is raised."""
+    from usage_pipeline.stages import pull_days
+
+    done: list[PullSummary] = []
+    failures: list[dg.Failure] = []
+    for slug, spans in spans_by_key(cells).items():
+        for span in spans:
+            try:
+                with readable_failures(retry=retry):
+                    done.append(pull_days(runtime, slug, span.first_day, span.end_day))
+            except dg.Failure as failure:
+                failures.append(failure)
+    if failures:
+        raise min(failures, key=lambda failure: failure.allow_retries) from None
+    return done
+
+
 def _days(context: dg.AssetExecutionContext) -> list[date]:
-    return [date.fromisoformat(key) for key in context.partition_keys]
+    return sorted(date.fromisoformat(key) for key in context.partition_keys)
 
 
 def _counts(changes: Any) -> dict[str, int]:

@@ -79,7 +79,7 @@ def day_check(spec: DayCheck) -> dg.AssetChecksDefinition:
         name=spec.name, asset=spec.asset, partitions_def=DAYS, blocking=spec.blocking, description=spec.description
     )
     def run(context: dg.AssetCheckExecutionContext, runtime: dg.ResourceParam[RuntimeResource]) -> Any:
-        days = [date.fromisoformat(key) for key in context.partition_keys]
+        days = sorted(date.fromisoformat(key) for key in context.partition_keys)
         found: dict[str, list[Offence]] = defaultdict(list)
         with readable_failures(), runtime.runtime.engine.connect() as connection:
             for offence in spec.look(runtime.runtime, connection, days):

@@ -6,7 +6,7 @@ the instant. "Now" is recorded with the result and never read here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import cast
@@ -15,42 +15,31 @@ from sqlalchemy import Connection, Engine
 
 from usage_pipeline.errors import InvariantError
 from usage_pipeline.hermes.routes import ACCOUNT
-from usage_pipeline.ledger.findings import Finding, days_with_findings, replace_findings
+from usage_pipeline.ledger.findings import days_with_findings, replace_findings
 from usage_pipeline.ledger.prices import remember
-from usage_pipeline.ledger.reconcile_inputs import (
-    BilledSum,
-    batch_findings_of_day,
-    billed_sums,
-    drift_of_day,
-    feeds_with_two_labels,
-    first_final_figures,
+from usage_pipeline.ledger.reconcile_inputs import BilledSum, billed_sums
+from usage_pipeline.ledger.reconciled import (
+    GROUPS,
+    CostFigure,
+    ReconciledRow,
+    ShareRow,
+    lock_reconciliation,
+    replace_reconciled,
 )
-from usage_pipeline.ledger.reconciled import GROUPS, CostFigure, ReconciledRow, ShareRow, replace_reconciled
 from usage_pipeline.ledger.replacement import Changes
 from usage_pipeline.ledger.workspaces import Workspace
+from usage_pipeline.measures import LEVELS, RECONCILED_MEASURES
 from usage_pipeline.pricing.price_book import PriceBook
 from usage_pipeline.providers.contract import Provider
 from usage_pipeline.reconcile.aliases import ALIAS_VERSION
-from usage_pipeline.reconcile.decision import RULES_VERSION, Cell, Decided, Policy, decide
+from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell, FamilyKey
+from usage_pipeline.reconcile.decision import RULES_VERSION, Decided, Policy, decide
+from usage_pipeline.reconcile.excess_findings import NEIGHBOUR_CODES, NEIGHBOUR_DAYS
 from usage_pipeline.reconcile.figures import Figures, add
-from usage_pipeline.reconcile.findings import (
-    NEIGHBOUR_CODES,
-    NEIGHBOUR_DAYS,
-    DecidedCell,
-    bill_findings,
-    coverage_findings,
-    excess_findings,
-    label_findings,
-    overlap_findings,
-    price_findings,
-    restatement_findings,
-    route_findings,
-    source_findings,
-    unallocated_findings,
-)
+from usage_pipeline.reconcile.findings import findings_of_day
 from usage_pipeline.reconcile.money import CellCost, DayBills, bill_day, cost_of_cell, line_cells
 from usage_pipeline.reconcile.shares import shares_of_cell
-from usage_pipeline.reconcile.sides import CellKey, CellSides, DaySides, FamilyKey, load_day
+from usage_pipeline.reconcile.sides import DaySides, load_day
 from usage_pipeline.settings import Settings
 
 
@@ -85,7 +74,7 @@ def reconcile_workspace_days(
 
 
 class _Run:
-    """One reconciling of some days; keeps what was loaded of neighbours for as long as it lasts."""
+    """One reconciling of some days, in order; keeps what was loaded of the days around the one at hand."""
 
     def __init__(
         self,
@@ -100,6 +89,7 @@ class _Run:
         self._providers = providers
         self._prices = prices
         self._settings = settings
+        self._bill_counts = workspace.policy != "hermes_only"
         self._loaded: dict[date, DaySides] = {}
 
     def neighbours_to_settle(self, engine: Engine, days: Sequence[date]) -> list[date]:
@@ -120,17 +110,33 @@ class _Run:
 
     def reconcile(self, engine: Engine, day: date) -> DayOutcome:
         """Reconcile one day in one transaction."""
+        self._forget_all_but_near(day)
         with engine.begin() as connection:
+            # Locked before anything is read: of two that reconcile a day at once, the later one reads what is newest.
+            lock_reconciliation(connection, self._workspace.workspace_id, day)
             sides = self._sides(connection, day)
             decided = self._decide(sides)
             bills = bill_day(sides, self._billed(connection, sides), self._prices)
             rows, shares, unpriced = self._rows(sides, decided, bills)
-            assert_totals_conserved(decided)
-            findings = self._findings(connection, sides, decided, bills, unpriced)
+            assert_totals_conserved(decided, sides.counted_rows)
+            findings = findings_of_day(
+                connection,
+                sides,
+                decided,
+                bills,
+                unpriced,
+                self._settings,
+                self._now,
+                lambda key, n: self._sides(connection, day + timedelta(days=n)).cell(key),
+            )
             changes = replace_reconciled(connection, self._workspace.workspace_id, day, rows, shares, self._now)
             moved = replace_findings(connection, self._workspace.workspace_id, day, findings, self._now)
             remember(connection, bills.quotes)
         return DayOutcome(self._workspace.slug, day, changes, len(findings), moved)
+
+    def _forget_all_but_near(self, day: date) -> None:
+        """Forget the day itself, which is read anew under its lock, and days that no neighbour of it will ask for."""
+        self._loaded = {d: sides for d, sides in self._loaded.items() if 0 < abs((d - day).days) <= NEIGHBOUR_DAYS}
 
     def _sides(self, connection: Connection, day: date) -> DaySides:
         if day not in self._loaded:
@@ -158,16 +164,16 @@ class _Run:
 
     def _rows(
         self, sides: DaySides, decided: Sequence[DecidedCell], bills: DayBills
-    ) -> tuple[list[ReconciledRow], list[ShareRow], dict[CellKey, set[str]]]:
+    ) -> tuple[list[ReconciledRow], list[ShareRow], dict[CellKey, frozenset[str]]]:
         rows: list[ReconciledRow] = []
         shares: list[ShareRow] = []
-        unpriced: dict[CellKey, set[str]] = {}
+        unpriced: dict[CellKey, frozenset[str]] = {}
         for one in decided:
-            cost, missing = cost_of_cell(one.key, one.sides, one.decided, bills, self._prices, sides.day)
+            cost, missing = cost_of_cell(one, bills, self._prices, sides.day, bill_counts=self._bill_counts)
             unpriced[one.key] = missing
             rows.append(self._row(one, cost))
             shares.extend(shares_of_cell(one.key, one.decided, one.sides.hermes_rows))
-        for key, cost in line_cells(sides, bills).items():
+        for key, cost in line_cells(sides, bills, bill_counts=self._bill_counts).items():
             rows.append(self._line_row(key, cost))
         return rows, shares, unpriced
 
@@ -188,8 +194,8 @@ class _Run:
         )
 
     def _line_row(self, key: CellKey, cost: CellCost) -> ReconciledRow:
-        provisional = cost.billed.basis != "final"
-        return self._as_row(key, Decided(1, "provider", provisional, None), {}, cost)
+        decision = "provider" if self._bill_counts else "no_data"
+        return self._as_row(key, Decided(1, decision, cost.billed.basis != "final", None), {}, cost)
 
     def _as_row(self, key: CellKey, decided: Decided, figures: Mapping[str, Figures], cost: CellCost) -> ReconciledRow:
         amounts = {"counted": cost.counted, "billed": cost.billed, "computed": cost.computed, "hermes": cost.hermes}
@@ -209,45 +215,6 @@ class _Run:
             costs={name: CostFigure(amount.usd, amount.basis) for name, amount in amounts.items()},
         )
 
-    def _findings(
-        self,
-        connection: Connection,
-        sides: DaySides,
-        decided: Sequence[DecidedCell],
-        bills: DayBills,
-        unpriced: Mapping[CellKey, set[str]],
-    ) -> list[Finding]:
-        found: list[Finding] = []
-        compares = self._workspace.policy in {"provider_first", "hermes_first"}
-        about_provider, about_hermes = (
-            self._workspace.policy != "hermes_only",
-            self._workspace.policy != "provider_only",
-        )
-        for one in decided:
-            if compares:
-                found.extend(excess_findings(one, sides, self._settings, self._neighbour(connection, sides, one.key)))
-            found.extend(price_findings(one, unpriced[one.key], sides))
-        if about_provider:
-            slices = [s for family in sides.families.values() for s in family.slices]
-            found.extend(coverage_findings(sides, decided, self._settings, self._now))
-            found.extend(overlap_findings(sides, decided))
-            found.extend(restatement_findings(sides, first_final_figures(connection, slices)))
-            found.extend(bill_findings(sides, bills, self._settings))
-            found.extend(source_findings(sides, drift_of_day(connection, list(sides.keys), sides.day)))
-        if about_hermes:
-            feeds = list(sides.hermes_feeds)
-            found.extend(route_findings(sides, decided))
-            found.extend(unallocated_findings(decided, sides))
-            found.extend(source_findings(sides, batch_findings_of_day(connection, feeds, sides.day)))
-            found.extend(label_findings(sides, feeds_with_two_labels(connection, feeds, sides.day)))
-        return found
-
-    def _neighbour(self, connection: Connection, sides: DaySides, key: CellKey) -> Callable[[int], Cell]:
-        def cell(offset: int) -> Cell:
-            return self._sides(connection, sides.day + timedelta(days=offset)).cell(key)
-
-        return cell
-
 
 def _empty_cells(sides: DaySides) -> list[CellKey]:
     """Row 9: families that an enabled feed should have covered, of which nothing at all is known."""
@@ -262,28 +229,33 @@ def _empty_cells(sides: DaySides) -> list[CellKey]:
     ]
 
 
-def assert_totals_conserved(decided: Sequence[DecidedCell]) -> None:
-    """Assert rule 1 over a day: Σ counted = Σ P + Σ stand-in + Σ hermes_only, for measures inside conservation.
+def assert_totals_conserved(decided: Sequence[DecidedCell], counted_rows: Figures) -> None:
+    """Assert rule 1 over a day: Σ P = Σ counted provider rows, and Σ counted = Σ P + Σ stand-in + Σ ``hermes_only``.
 
-    Under ``hermes_first`` and ``hermes_only`` what counts is Hermes' figure, and conservation holds cell by cell.
-    Raises :class:`InvariantError` ``conservation_broken``.
+    The second holds where the provider's figure is what counts; under ``hermes_first`` and ``hermes_only`` conservation
+    holds cell by cell. Raises :class:`InvariantError` ``conservation_broken``.
     """
-    provider_counts = [
-        one
-        for one in decided
-        if one.decided.decision in {"provider", "provider_then_hermes", "hermes_standin"} and one.key.route == ACCOUNT
-    ]
-    counted = add(
-        *({n: v for n, v in one.decided.counted.items() if n in one.decided.explained} for one in provider_counts)
+    on_account = [one for one in decided if one.key.route == ACCOUNT]
+    provider = add(*(one.cell.provider for one in on_account))
+    _assert_same("provider figure", provider, "counted provider rows", counted_rows)
+    by_provider = [one for one in on_account if one.decided.decision not in {"hermes", "no_data"}]
+    counted = add(*(_conserved(one, one.decided.counted) for one in by_provider))
+    sources = add(
+        *(_conserved(one, one.cell.provider) for one in by_provider), *(one.decided.stand_in for one in by_provider)
     )
-    expected = add(
-        *({n: one.cell.provider.get(n) for n in one.decided.explained} for one in provider_counts),
-        *(one.decided.stand_in for one in provider_counts),
-    )
-    for name, value in counted.items():
-        if value != (expected.get(name) or 0):
+    _assert_same("counted total", counted, "provider figure and stand-in", sources)
+
+
+def _conserved(one: DecidedCell, figures: Figures) -> dict[str, int | None]:
+    """The figures of measures inside conservation."""
+    return {name: figures.get(name) for name in one.decided.explained}
+
+
+def _assert_same(what: str, total: Figures, of: str, expected: Figures) -> None:
+    for name in RECONCILED_MEASURES:
+        if name not in LEVELS and (total.get(name) or 0) != (expected.get(name) or 0):
             raise InvariantError(
                 "conservation_broken",
-                f"{name}: the day's counted total {value} is not {expected.get(name)}, the sum of its sources",
+                f"{name}: the day's {what} {total.get(name)} is not {expected.get(name)}, the sum of {of}",
                 remedy="Nothing was published; this is a defect of the program, report it with the day.",
             )

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Literal
 
 from usage_pipeline.errors import InvariantError
-from usage_pipeline.measures import CACHE_WRITES
+from usage_pipeline.measures import LEVELS
 from usage_pipeline.reconcile.coverage import Coverage, State
 from usage_pipeline.reconcile.figures import (
     CACHE_WRITE_GROUP,
@@ -23,6 +23,7 @@ from usage_pipeline.reconcile.figures import (
     any_positive,
     compared,
     fill_cache_writes,
+    parts_of,
 )
 
 RULES_VERSION = "1"
@@ -46,7 +47,8 @@ class Cell:
 
     ``provider`` is P as far as it is known (NOTHING where no account is); ``hermes`` is H, None where no batch covers
     the day. ``provider_reports`` are the compared measures that the provider's adapter declares, None where there is
-    no adapter. The halves are there only on an open day with call-time hours on every feed and 1h provider rows.
+    no adapter and off the account. The halves are there only on an open day with call-time hours on every feed and 1h
+    provider rows.
     """
 
     on_account: bool
@@ -61,6 +63,10 @@ class Cell:
     provider_reports: frozenset[str] | None
     provider_halves: Halves | None = None
     hermes_halves: Halves | None = None
+
+    def only_hermes_tells(self, name: str) -> bool:
+        """Whether a compared measure is one that the provider's adapter never reports: outside of conservation."""
+        return self.on_account and self.provider_reports is not None and name not in self.provider_reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +127,10 @@ def _decide_provider_first(cell: Cell) -> Decided:
 
 def _off_account(cell: Cell) -> Decided:
     counted = {name: value for name, value in (cell.hermes or NOTHING).items() if value is not None}
-    nothing = dict.fromkeys(counted, 0)
-    return Decided(
-        10,
-        "hermes_only",
-        not cell.hermes_final,
-        cell.hermes_until,
-        counted=counted,
-        explained=dict(counted),
-        unattributed=nothing,
-        excess=dict(nothing),
-        stand_in=dict(nothing),
-    )
+    decided = Decided(10, "hermes_only", not cell.hermes_final, cell.hermes_until)
+    for name, value in counted.items():
+        _enter(decided, name, value, value, 0, 0)
+    return decided
 
 
 def _provisional(cell: Cell) -> Decided:
@@ -179,24 +177,27 @@ def _shared(cell: Cell, head: Decided, rule: _Rule) -> Decided:
         provider, hermes = compared(cell.provider, name), compared(cell.hermes or NOTHING, name)
         if provider is None and hermes is None:
             continue
-        if hermes is not None and cell.provider_reports is not None and name not in cell.provider_reports:
-            _count_lower_bound(cell, head, name, hermes)
+        if hermes is not None and cell.only_hermes_tells(name):
+            _count_lower_bound(cell, head, name)
             lower_bound.append(name)
             continue
         share = rule(cell, name, provider or 0, hermes or 0)
         _book(cell, head, name, share, hermes or 0)
+    _count_levels(cell, head)
     return replace(head, lower_bound=tuple(lower_bound))
 
 
-def _count_lower_bound(cell: Cell, head: Decided, name: str, hermes: int) -> None:
+def _count_lower_bound(cell: Cell, head: Decided, name: str) -> None:
     """Count what only Hermes reports; it has no other side to be conserved against."""
-    if name != CACHE_WRITE_GROUP:
-        head.counted[name] = hermes
-        return
-    for part in CACHE_WRITES:
+    for part in parts_of(name):
         value = (cell.hermes or NOTHING).get(part)
         if value is not None:
             head.counted[part] = value
+
+
+def _count_levels(cell: Cell, head: Decided) -> None:
+    """Count the provider's levels as they are: nothing explains a level, or stands in for it."""
+    head.counted.update({name: value for name in LEVELS if (value := cell.provider.get(name)) is not None})
 
 
 def _book(cell: Cell, head: Decided, name: str, share: _Share, hermes: int) -> None:
@@ -243,12 +244,13 @@ def _hermes_first(cell: Cell, base: Decided) -> Decided:
         if hermes is None:
             _book(cell, decided, name, _Share(0, 0), 0)
             rest_counts = rest_counts or bool(provider)
-        elif cell.provider_reports is not None and name not in cell.provider_reports:
-            _count_lower_bound(cell, decided, name, hermes)
+        elif cell.only_hermes_tells(name):
+            _count_lower_bound(cell, decided, name)
             lower_bound.append(name)
         else:
             _book_hermes_first(cell, decided, name, provider or 0, hermes)
             rest_counts = rest_counts or (provider or 0) > hermes
+    _count_levels(cell, decided)
     provisional = not cell.hermes_final or (rest_counts and not cell.coverage.final)
     return replace(decided, provisional=provisional, lower_bound=tuple(lower_bound))
 
@@ -263,54 +265,63 @@ def _book_hermes_first(cell: Cell, head: Decided, name: str, provider: int, herm
 
 def _provider_only(cell: Cell, base: Decided) -> Decided:
     if not cell.on_account:
-        return Decided(10, "hermes_only", base.provisional, base.until, excess=_all_in_excess(cell))
+        return Decided(10, "hermes_only", False, base.until, excess=_all_in_excess(cell))
     if not cell.provider_known and not cell.coverage.covers:
         return Decided(9, "no_data", True, None, excess=_all_in_excess(cell))
     decided = _shared(cell, Decided(base.row, "provider", not cell.coverage.final, cell.coverage.until), _within)
     for name in decided.lower_bound:
-        for part in CACHE_WRITES if name == CACHE_WRITE_GROUP else (name,):
+        for part in parts_of(name):
             decided.counted.pop(part, None)
     return replace(decided, lower_bound=())
 
 
 def _all_in_excess(cell: Cell) -> dict[str, int]:
-    return {name: value for name, value in (cell.hermes or NOTHING).items() if value is not None}
+    """What Hermes says where none of it counts."""
+    return {
+        part: value
+        for name in COMPARED
+        if not cell.only_hermes_tells(name)
+        for part in parts_of(name)
+        if (value := (cell.hermes or NOTHING).get(part)) is not None
+    }
 
 
 def _hermes_only(cell: Cell) -> Decided:
     if cell.hermes is None:
         return Decided(9, "no_data", True, None)
-    counted = {name: value for name, value in cell.hermes.items() if value is not None}
-    nothing = dict.fromkeys(counted, 0)
-    return Decided(
-        10,
-        "hermes" if cell.on_account else "hermes_only",
-        not cell.hermes_final,
-        cell.hermes_until,
-        counted=counted,
-        explained=dict(counted),
-        unattributed=nothing,
-        excess=dict(nothing),
-        stand_in=dict(nothing),
-    )
+    decision = "hermes" if cell.on_account else "hermes_only"
+    decided = Decided(10, decision, not cell.hermes_final, cell.hermes_until)
+    lower_bound: list[str] = []
+    for name in COMPARED:
+        if compared(cell.hermes, name) is None:
+            continue
+        if cell.only_hermes_tells(name):
+            _count_lower_bound(cell, decided, name)
+            lower_bound.append(name)
+            continue
+        for part in parts_of(name):
+            value = cell.hermes.get(part)
+            if value is not None:
+                _enter(decided, part, value, value, 0, 0)
+    return replace(decided, lower_bound=tuple(lower_bound))
 
 
 def assert_conserved(cell: Cell, decided: Decided) -> None:
     """Assert rule 1: what counts is explained, unattributed or stands in; H is explained, excess or stands in.
 
-    Measures outside conservation (lower bounds) have no shares and are skipped.
+    No figure is negative. Measures that only Hermes tells, and levels, have no shares and are skipped.
     """
     for name in decided.explained:
-        parts = decided.explained[name] + decided.unattributed[name] + decided.stand_in[name]
-        if parts != decided.counted[name] or min(decided.unattributed[name], decided.excess[name]) < 0:
-            raise _not_conserved(name, decided.counted[name], parts)
+        shares = (decided.explained[name], decided.unattributed[name], decided.stand_in[name], decided.excess[name])
+        if sum(shares[:3]) != decided.counted[name] or min(shares) < 0:
+            raise _not_conserved(name, decided.counted[name], sum(shares[:3]))
     for name in COMPARED:
         hermes = compared(cell.hermes or NOTHING, name)
-        if hermes is None or name in decided.lower_bound or not decided.explained:
+        if hermes is None or cell.only_hermes_tells(name):
             continue
-        shares = sum((compared(side, name) or 0) for side in (decided.explained, decided.excess, decided.stand_in))
-        if shares != hermes:
-            raise _not_conserved(name, hermes, shares)
+        told = sum((compared(side, name) or 0) for side in (decided.explained, decided.excess, decided.stand_in))
+        if told != hermes:
+            raise _not_conserved(name, hermes, told)
 
 
 def _not_conserved(measure: str, whole: int, parts: int) -> InvariantError:

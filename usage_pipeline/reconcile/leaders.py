@@ -96,7 +96,7 @@ def settle_account(feeds: list[FeedDay]) -> AccountDay:
     leads: dict[int, Lead] = {}
     shadowed_by: dict[int, tuple[int, ...]] = {}
     ahead: list[FeedDay] = []
-    for feed in sorted(known, key=lambda one: bool(blockers[one.feed_id])):
+    for feed in sorted(known, key=lambda one: len(blockers[one.feed_id])):  # so that each comes after its blockers
         standing = [wider for wider in blockers[feed.feed_id] if leads[wider.feed_id].counts]
         leaders = standing or [one for one in ahead if one.scope.meets(feed.scope)]
         lead = Lead(False) if standing else _lead_behind(feed, leaders)

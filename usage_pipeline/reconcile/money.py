@@ -2,7 +2,8 @@
 
 The billed total of an account-day counts once the bill is final; until then what its tokens cost at list prices, marked
 an estimate. Lines that name a model go to that model's cell; every other line is a row of its own, so that the rows of
-an account-day always add up to its bill. Amounts are exact US dollars; None is "not known", never 0.
+an account-day always add up to its bill. Where Hermes alone counts, its cost does, and the bill is only shown. Amounts
+are exact US dollars; None is "not known", never 0.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from usage_pipeline.pricing.price_book import PriceBook, PriceQuote
 from usage_pipeline.pricing.rates import cost_usd, exact_arithmetic
 from usage_pipeline.pricing.variants import PriceVariant
 from usage_pipeline.reconcile.aliases import canonical_model
-from usage_pipeline.reconcile.decision import Decided
+from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell, HermesShare
 from usage_pipeline.reconcile.figures import Figures, any_positive
-from usage_pipeline.reconcile.sides import CellKey, CellSides, DaySides, HermesShare
+from usage_pipeline.reconcile.shares import spread_over_rows
+from usage_pipeline.reconcile.sides import DaySides
 
 LINE_FAMILY = "billed_line"
 """The family of rows that are only a line of the bill; their ``model`` is the line's own words, or ``unallocated``."""
@@ -54,7 +56,6 @@ class AccountBill:
     provider: str
     account: str
     final: bool = False
-    known: bool = False
     billed: dict[CellKey, Decimal] = field(default_factory=dict)
     computed: dict[CellKey, Decimal] = field(default_factory=dict)
     unpriced: dict[CellKey, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -78,12 +79,12 @@ def bill_day(sides: DaySides, lines: list[BilledSum], prices: PriceBook) -> DayB
     bills = DayBills()
     for provider, costs in sides.costs.items():
         for account, settled in costs.accounts.items():
-            bill = _account(bills, provider, account)
-            bill.known, bill.final = settled.coverage.covers, settled.coverage.final
+            _account(bills, provider, account).final = settled.coverage.final
+    cells = _cells_by_model(sides)
     for line in lines:
         costs_of, account = _account_of_slice(sides, line.slice_id)
         bill = _account(bills, costs_of, account)
-        cell = _cell_of_line(sides, costs_of, line)
+        cell = _cell_of_line(cells, costs_of, line)
         with exact_arithmetic():
             bill.billed[cell] = bill.billed.get(cell, Decimal(0)) + line.amount_usd
     for key, cell_sides in sides.cells.items():
@@ -104,16 +105,22 @@ def _account_of_slice(sides: DaySides, slice_id: int) -> tuple[str, str]:
     raise AssertionError("a billed line without a slice")
 
 
-def _cell_of_line(sides: DaySides, provider: str, line: BilledSum) -> CellKey:
+def _cells_by_model(sides: DaySides) -> dict[tuple[str, str], CellKey]:
+    """The account's cells by provider and model; of several families with one model the first has the lines."""
+    cells: dict[tuple[str, str], CellKey] = {}
+    for key in sides.cells:
+        if key.route == ACCOUNT:
+            cells.setdefault((key.provider, key.model), key)
+    return cells
+
+
+def _cell_of_line(cells: Mapping[tuple[str, str], CellKey], provider: str, line: BilledSum) -> CellKey:
     """The usage cell that the line names, else a row of its own."""
-    if line.model is not None:
-        model = canonical_model(line.model)
-        for candidate in (model, ""):
-            for key in sides.cells:
-                if key.provider == provider and key.route == ACCOUNT and key.model == candidate:
-                    return key
-        return CellKey(provider, ACCOUNT, LINE_FAMILY, model)
-    return CellKey(provider, ACCOUNT, LINE_FAMILY, line.label or line.cost_type or UNALLOCATED)
+    if line.model is None:
+        return CellKey(provider, ACCOUNT, LINE_FAMILY, line.label or line.cost_type or UNALLOCATED)
+    model = canonical_model(line.model)
+    known = cells.get((provider, model)) or cells.get((provider, ""))
+    return known or CellKey(provider, ACCOUNT, LINE_FAMILY, model)
 
 
 def _compute(bills: DayBills, key: CellKey, sides: CellSides, prices: PriceBook, day: date) -> None:
@@ -146,75 +153,98 @@ def _priced(quote: PriceQuote, figures: Figures) -> tuple[Decimal | None, str, s
 
 
 def cost_of_cell(
-    key: CellKey, sides: CellSides, decided: Decided, bills: DayBills, prices: PriceBook, day: date
-) -> tuple[CellCost, set[str]]:
-    """The costs of a decided cell, and what of it has no price."""
-    hermes = _hermes_cost(sides.hermes_rows)
-    if key.route != ACCOUNT or decided.decision == "hermes":
-        counts = bool(decided.counted)
-        return CellCost(counted=hermes if counts else Amount(), hermes=hermes), set()
-    stand_in, unpriced, basis = _stand_in_cost(key, sides, decided, bills, prices, day)
-    bases, computed, computed_known = set(basis), stand_in, True
-    counted, parts = stand_in, set[str]()
-    counted_known = not unpriced
-    billed: Decimal | None = None
+    one: DecidedCell, bills: DayBills, prices: PriceBook, day: date, *, bill_counts: bool
+) -> tuple[CellCost, frozenset[str]]:
+    """The costs of a decided cell, and what of it has no price.
+
+    ``bill_counts`` is False where the workspace's policy counts Hermes alone: then the bill is only shown.
+    """
+    hermes = _hermes_cost(one.sides.hermes_rows)
+    if one.key.route != ACCOUNT:
+        return CellCost(counted=hermes if one.decided.counted else Amount(), hermes=hermes), frozenset()
+    accounts = bills.of(one.key.provider)
+    lines = [bill for bill in accounts if one.key in bill.billed]
     with exact_arithmetic():
-        for bill in bills.of(key.provider):
-            priced = bill.computed.get(key)
-            missing = bill.unpriced.get(key, set())
-            unpriced |= missing
-            bases |= bill.bases.get(key, set())
-            computed_known = computed_known and not missing
-            computed += priced or Decimal(0)
-            if key in bill.billed:
-                billed = (billed or Decimal(0)) + bill.billed[key]
-            if bill.final:
-                counted += bill.billed.get(key, Decimal(0))
-                parts.add("billed")
-            elif priced is not None or missing:
-                counted += priced or Decimal(0)
-                counted_known = counted_known and not missing
-                parts.add("estimate")
-    if any(decided.stand_in.values()):
-        parts.add("estimate")
-    used = any_positive(decided.counted) or bool(sides.provider_rows)
-    computed_amount = (
-        Amount(computed, "; ".join(sorted(bases)) or None) if computed_known and not unpriced else Amount()
-    )
-    final = [bill.final for bill in bills.of(key.provider) if key in bill.billed]
-    return (
-        CellCost(
-            counted=_counted(counted if counted_known else None, parts, used=used),
-            billed=Amount(billed, None if billed is None else "final" if all(final) else "provisional"),
-            computed=computed_amount if used else Amount(),
-            hermes=hermes,
-        ),
-        unpriced,
-    )
+        billed = sum((bill.billed[one.key] for bill in lines), Decimal(0))
+    shown = Amount(billed, "final" if all(bill.final for bill in lines) else "provisional") if lines else Amount()
+    if not bill_counts:
+        computed = _computed(one.key, accounts, _Estimate())
+        return CellCost(hermes if one.decided.counted else Amount(), shown, computed, hermes), frozenset()
+    beyond = _cost_beyond(one, bills, prices, day)
+    missing = beyond.unpriced.union(*(bill.unpriced.get(one.key, ()) for bill in accounts))
+    counted = _counted(one, accounts, beyond)
+    return CellCost(counted, shown, _computed(one.key, accounts, beyond), hermes), missing
 
 
-def _counted(amount: Decimal | None, parts: set[str], *, used: bool) -> Amount:
-    if not parts or (not used and parts == {"estimate"}):
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """What usage that no provider row tells costs at list prices; ``amount`` None where something has no price."""
+
+    used: bool = False
+    amount: Decimal | None = Decimal(0)
+    bases: frozenset[str] = frozenset()
+    unpriced: frozenset[str] = frozenset()
+
+
+def _cost_beyond(one: DecidedCell, bills: DayBills, prices: PriceBook, day: date) -> _Estimate:
+    """What counts beyond the provider's figure, at the base tier of the models as Hermes names them."""
+    figures: dict[str, int | None] = {
+        name: more
+        for name in one.decided.explained
+        if (more := one.decided.counted[name] - (one.cell.provider.get(name) or 0)) > 0
+    }
+    amount: Decimal | None = Decimal(0)
+    bases, unpriced = set[str](), set[str]()
+    for row, share in spread_over_rows(figures, one.sides.hermes_rows):
+        quote = prices.quote(one.key.provider, row.model, PriceVariant(), day)
+        bills.quotes.add(quote)
+        cost, words, without = _priced(quote, share)
+        bases.add(f"stand-in at {words}")
+        unpriced |= without
+        with exact_arithmetic():
+            amount = amount + cost if amount is not None and cost is not None else None
+    return _Estimate(bool(figures), amount, frozenset(bases), frozenset(unpriced))
+
+
+def _computed(key: CellKey, accounts: list[AccountBill], beyond: _Estimate) -> Amount:
+    """What the provider's rows of the cell cost at list prices, and what counts beyond them."""
+    of_cell = [bill for bill in accounts if key in bill.computed or key in bill.unpriced]
+    if (not of_cell and not beyond.used) or beyond.amount is None or any(key in bill.unpriced for bill in of_cell):
         return Amount()
-    if amount is None:
+    with exact_arithmetic():
+        amount = sum((bill.computed[key] for bill in of_cell), beyond.amount)
+    bases = beyond.bases.union(*(bill.bases.get(key, ()) for bill in of_cell))
+    return Amount(amount, "; ".join(sorted(bases)) or None)
+
+
+def _counted(one: DecidedCell, accounts: list[AccountBill], beyond: _Estimate) -> Amount:
+    """The billed lines of final bills, and the computed cost of the other accounts' rows.
+
+    What counts beyond the provider's figure was billed by one of the accounts: if all bills are final, it is in them.
+    """
+    if one.decided.decision == "no_data":
+        return Amount()
+    amounts: list[Decimal | None] = []
+    parts: set[str] = set()
+    for bill in accounts:
+        if bill.final:
+            amounts.append(bill.billed.get(one.key, Decimal(0)))
+            parts.add("billed")
+        elif one.key in bill.unpriced or one.key in bill.computed:
+            amounts.append(None if one.key in bill.unpriced else bill.computed[one.key])
+            parts.add("estimate")
+    if beyond.used and not (accounts and all(bill.final for bill in accounts)):
+        amounts.append(beyond.amount)
+        parts.add("estimate")
+    if not amounts:
+        return Amount()
+    if None in amounts:
         return Amount(None, "unpriced")
-    return Amount(amount, parts.pop() if len(parts) == 1 else "billed and estimate")
+    with exact_arithmetic():
+        return Amount(sum((amount or Decimal(0) for amount in amounts), Decimal(0)), " and ".join(sorted(parts)))
 
 
-def _stand_in_cost(
-    key: CellKey, sides: CellSides, decided: Decided, bills: DayBills, prices: PriceBook, day: date
-) -> tuple[Decimal, set[str], set[str]]:
-    """What stands in, at the base tier of the model as Hermes names it."""
-    if not any(decided.stand_in.values()):
-        return Decimal(0), set(), set()
-    model = sides.hermes_rows[0].model if sides.hermes_rows else key.model
-    quote = prices.quote(key.provider, model, PriceVariant(), day)
-    bills.quotes.add(quote)
-    amount, words, unpriced = _priced(quote, decided.stand_in)
-    return amount or Decimal(0), unpriced, {f"stand-in at {words}"}
-
-
-def line_cells(sides: DaySides, bills: DayBills) -> Mapping[CellKey, CellCost]:
+def line_cells(sides: DaySides, bills: DayBills, *, bill_counts: bool) -> Mapping[CellKey, CellCost]:
     """The rows that are only a line of the bill."""
     cells: dict[CellKey, CellCost] = {}
     names = sorted({key for bill in bills.accounts.values() for key in bill.billed if key not in sides.cells})
@@ -223,22 +253,28 @@ def line_cells(sides: DaySides, bills: DayBills) -> Mapping[CellKey, CellCost]:
         with exact_arithmetic():
             billed = sum((bill.billed[key] for bill in owners), Decimal(0))
             counted = sum((bill.billed[key] for bill in owners if bill.final), Decimal(0))
-        final = all(bill.final for bill in owners)
+        counts = bill_counts and any(bill.final for bill in owners)
         cells[key] = CellCost(
-            counted=Amount(counted, "billed") if any(bill.final for bill in owners) else Amount(),
-            billed=Amount(billed, "final" if final else "provisional"),
+            counted=Amount(counted, "billed") if counts else Amount(),
+            billed=Amount(billed, "final" if all(bill.final for bill in owners) else "provisional"),
         )
     return cells
 
 
 def _hermes_cost(rows: list[HermesShare]) -> Amount:
-    """What Hermes says: actual where every row has it, else estimated; 0 where a subscription includes it."""
-    if not rows:
-        return Amount()
-    if all(row.included for row in rows):
+    """What Hermes says: actual where every row has it, else estimated where every row has that; included rows are 0.
+
+    None where a row that used something says nothing of its cost.
+    """
+    charged = [row for row in rows if not row.included]
+    if rows and not charged:
         return Amount(Decimal(0), "included")
-    with exact_arithmetic():
-        if all(row.actual_cost_usd is not None for row in rows):
-            return Amount(sum((row.actual_cost_usd or Decimal(0) for row in rows), Decimal(0)), "actual")
-        known = [row.estimated_cost_usd for row in rows if row.estimated_cost_usd is not None]
-        return Amount(sum(known, Decimal(0)), "estimated") if known else Amount()
+    for basis, amounts in (
+        ("actual", [(row.actual_cost_usd, row) for row in charged]),
+        ("estimated", [(row.estimated_cost_usd, row) for row in charged]),
+    ):
+        known = [usd for usd, _ in amounts if usd is not None]
+        if known and all(usd is not None or not any_positive(row.figures) for usd, row in amounts):
+            with exact_arithmetic():
+                return Amount(sum(known, Decimal(0)), basis)
+    return Amount()

@@ -7,7 +7,7 @@ as ``usd``. Keys may join this shape; none is renamed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 
 from usage_pipeline.hermes.routes import ACCOUNT
 from usage_pipeline.ledger.findings import StoredFinding, read_findings
-from usage_pipeline.ledger.reconciled import COSTS, GROUPS, CostFigure, ReconciledRow, StoredRow, read_reconciled
-from usage_pipeline.measures import OTHER_MEASURES, TOKEN_CLASSES
+from usage_pipeline.ledger.reconciled import COSTS, GROUPS, CostFigure, StoredRow, read_reconciled
+from usage_pipeline.measures import LEVELS, OTHER_MEASURES, TOKEN_CLASSES
 from usage_pipeline.pricing.rates import exact_arithmetic
 from usage_pipeline.reconcile.figures import Figures, add
 
@@ -37,7 +37,7 @@ def build_report(
         "to": (end_day - timedelta(days=1)).isoformat(),
         "now": now.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "rows": [_row(one, _codes(one, by_place)) for one in stored],
-        "totals": _totals(one.row for one in stored),
+        "totals": _totals(stored),
         "findings": [_finding(one) for one in findings],
     }
 
@@ -105,22 +105,30 @@ def money(cost: CostFigure) -> dict[str, Any]:
 
 def nano_usd(usd: Decimal) -> int:
     """Billionths of a US dollar, rounded half even."""
-    return int(usd.scaleb(9).to_integral_value(ROUND_HALF_EVEN))
+    with exact_arithmetic():
+        return int(usd.scaleb(9).to_integral_value(ROUND_HALF_EVEN))
 
 
 def plain(usd: Decimal) -> str:
     """An exact amount in digits, at least two after the point, without zeros that say nothing."""
-    text = f"{usd:f}"
+    text = f"{usd:f}" if usd else "0"  # a zero may come with thousands of decimals, or negative
     whole, _, fraction = text.partition(".")
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
-def _totals(rows: Iterable[ReconciledRow]) -> dict[str, Any]:
-    listed = list(rows)
-    return {
-        **{group: measures(add(*(row.figures[group] for row in listed))) for group in GROUPS},
-        "cost": {name: money(_sum(row.costs[name] for row in listed)) for name in COSTS},
-    }
+def _totals(stored: Sequence[StoredRow]) -> dict[str, Any]:
+    costs = {name: money(_sum(one.row.costs[name] for one in stored)) for name in COSTS}
+    return {**{group: measures(_total(stored, group)) for group in GROUPS}, "cost": costs}
+
+
+def _total(stored: Sequence[StoredRow], group: str) -> Figures:
+    """The sum of the rows; a level, which is no flow, is the highest day's sum."""
+    by_day: dict[date, list[Figures]] = defaultdict(list)
+    for one in stored:
+        by_day[one.day].append(one.row.figures[group])
+    days = [add(*figures) for figures in by_day.values()]
+    levels = {name: max(known) for name in LEVELS if (known := [v for d in days if (v := d.get(name)) is not None])}
+    return {**add(*days), **levels}
 
 
 def _sum(costs: Iterable[CostFigure]) -> CostFigure:

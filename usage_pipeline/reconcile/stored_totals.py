@@ -17,9 +17,10 @@ from usage_pipeline.ledger.reconciled import read_reconciled
 from usage_pipeline.ledger.workspaces import list_workspaces
 from usage_pipeline.measures import LEVELS, RECONCILED_MEASURES
 from usage_pipeline.providers.contract import Provider
+from usage_pipeline.reconcile.cells import CellKey
 from usage_pipeline.reconcile.figures import Figures, add
 from usage_pipeline.reconcile.leaders import Lead, Scope
-from usage_pipeline.reconcile.sides import CellKey, DaySides, load_day
+from usage_pipeline.reconcile.sides import DaySides, load_day
 from usage_pipeline.settings import Settings
 
 _MEASURES = tuple(name for name in RECONCILED_MEASURES if name not in LEVELS)
@@ -37,9 +38,7 @@ def loaded_days(
 def totals_unlike_sources(connection: Connection, loaded: Sequence[DaySides]) -> Iterator[Offence]:
     """Cells whose stored provider figure is not the sum of the provider's counted rows, in either direction."""
     for sides in loaded:
-        stored = read_reconciled(
-            connection, sides.day, sides.day + timedelta(days=1), sides.workspace.slug
-        )
+        stored = read_reconciled(connection, sides.day, sides.day + timedelta(days=1), sides.workspace.slug)
         cells = {
             CellKey(one.row.provider, one.row.route, one.row.family, one.row.model): one.row.figures[
                 "reported_by_provider"

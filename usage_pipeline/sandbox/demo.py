@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import httpx
 from sqlalchemy import Connection
@@ -28,6 +28,7 @@ from usage_pipeline.credentials.vault import KeyRingSource
 from usage_pipeline.hermes.inbox import receive
 from usage_pipeline.ledger.hermes_feeds import HermesFeed, add_hermes_feed, find_hermes_feed
 from usage_pipeline.ledger.provider_keys import find_provider_key, key_slug, set_base_url
+from usage_pipeline.ledger.stored_rows import StoredTable, rows_in_all
 from usage_pipeline.ledger.workspaces import Workspace, add_workspace, find_workspace
 from usage_pipeline.orchestration.backfill import run_backfill
 from usage_pipeline.orchestration.backfill_outcome import BackfillOutcome
@@ -46,6 +47,7 @@ PORT = 18923
 
 _KEYS = {"openai": DEFAULT_OPENAI_KEY, "anthropic": DEFAULT_ANTHROPIC_KEY}
 _FEED = "laptop"
+_TABLES: Final[tuple[StoredTable, ...]] = ("usage_events", "billed_costs", "reconciled_usage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ def run_demo(environ: Mapping[str, str], now: datetime, print_line: Callable[[st
         world = World(SEED, lambda: clock_now(environ))
         with _sandbox(world) as addresses:
             mark = time.monotonic()
+            before = _stored(runtime)
             _register(runtime, addresses, now)
             _post_hermes_batch(runtime, world, end_day, now)
             took["register and post the Hermes batch"] = time.monotonic() - mark
@@ -78,14 +81,31 @@ def run_demo(environ: Mapping[str, str], now: datetime, print_line: Callable[[st
             outcome = run_backfill(runtime.settings, environ, first_day, end_day, slugs, print_line)
         with runtime.engine.begin() as connection:
             report = build_report(connection, first_day, end_day, WORKSPACE, now)
+        after = _stored(runtime)
     took.update(outcome.stage_seconds())
     _print_totals(report)
     _print_checks(outcome)
     _print_findings(report)
     _print_times(took, outcome.seconds, time.monotonic() - started)
+    _print_changes(before, after, print_line)
     for line in _next_steps(first_day, end_day):
         print_line(line)
     outcome.raise_if_failed()
+
+
+def _stored(runtime: Runtime) -> dict[str, int]:
+    """How many rows stand, by table."""
+    with runtime.engine.connect() as connection:
+        return {table: rows_in_all(connection, table) for table in _TABLES}
+
+
+def _print_changes(before: Mapping[str, int], after: Mapping[str, int], print_line: Callable[[str], None]) -> None:
+    new = {table: after[table] - before[table] for table in _TABLES}
+    if any(new.values()):
+        told = ", ".join(f"{count:+,} {table}" for table, count in new.items())
+        print_line(f"This run changed the number of rows by: {told}.")
+    else:
+        print_line("This run changed nothing: every answer was the same as before.")
 
 
 @contextmanager
@@ -225,17 +245,18 @@ def _print_checks(outcome: BackfillOutcome) -> None:
 
 
 def _print_findings(report: Mapping[str, Any]) -> None:
-    findings = report["findings"]
-    rows = [
-        (
-            found["date"],
-            found["code"],
-            " ".join(part for part in (found["provider"], found["model"], found["endpoint"]) if part),
-            found["explanation"],
-        )
-        for found in findings
-    ]
-    print_table(f"Findings ({len(rows)} open)", ("day", "code", "where", "what"), rows)
+    """The findings, those of one cell on one line: what differs in several measures has one cause."""
+    cells: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for found in report["findings"]:
+        where = " ".join(part for part in (found["provider"], found["model"], found["endpoint"]) if part)
+        cells[(found["date"], found["code"], where)].append(found)
+    rows = []
+    for place, group in cells.items():
+        widest = max(group, key=lambda found: abs(Decimal(found["difference"] or 0)))
+        others = sorted(found["measure"] for found in group if found is not widest)
+        also = f" Also: {', '.join(others)}." if others else ""
+        rows.append((*place, f"{widest['explanation']}{also}"))
+    print_table(f"Findings ({len(report['findings'])} open, by cell)", ("day", "code", "where", "what"), rows)
 
 
 def _print_times(took: Mapping[str, float], backfill: float, whole: float) -> None:

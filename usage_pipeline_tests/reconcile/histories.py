@@ -1,6 +1,6 @@
 """Small random histories, and how one is played on the real ledger.
 
-In: hypothesis. Out: a :class:`naive_model.History` for the model, and the same as arrivals (pulls and batches) that a
+In: hypothesis. Out: a :class:`naive_history.History` for the model, and the same as arrivals (pulls and batches) that a
 scenario plays in any order.
 """
 
@@ -12,7 +12,8 @@ from datetime import date, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from usage_pipeline_tests.reconcile.naive_model import Batch, History, Key, Line, Pull, start_of
+from usage_pipeline_tests.reconcile.naive_history import Batch, History, Key, Line, Pull
+from usage_pipeline_tests.reconcile.naive_model import start_of
 from usage_pipeline_tests.scripted.account import Use
 from usage_pipeline_tests.scripted.in_memory import pull_in_memory
 from usage_pipeline_tests.scripted.payloads import Call, v2_payload, v3_payload
@@ -51,8 +52,8 @@ class Heard:
     payload: dict[str, object]
 
 
-def _figures(draw: st.DrawFn, *, hermes: bool, provider: str) -> dict[str, int]:
-    output = draw(st.sampled_from((0, 5, 100, 102, 103, 111, 600, 1000)))
+def _figures(draw: st.DrawFn, provider: str) -> dict[str, int]:
+    output = draw(st.sampled_from((0, 5, 100, 500, 600, 1000)))
     figures = {
         "output": output,
         "uncached_input": draw(st.sampled_from((0, 2 * output))),
@@ -60,45 +61,51 @@ def _figures(draw: st.DrawFn, *, hermes: bool, provider: str) -> dict[str, int]:
         "requests": draw(st.sampled_from((0, 1, 1, 20))),
     }
     written = draw(st.sampled_from((0, 0, 7, 40)))
-    if hermes or provider == "openai":
-        figures["cache_write_unsplit"] = written
-    else:
-        figures |= {"cache_write_5m": written, "cache_write_1h": draw(st.sampled_from((0, 0, 30)))}
-    return figures
+    if provider == "openai":
+        return figures | {"cache_write_unsplit": written}
+    return figures | {"cache_write_5m": written, "cache_write_1h": draw(st.sampled_from((0, 0, 30)))}
 
 
-def _lines(draw: st.DrawFn, days: Sequence[date], provider: str, *, hermes: bool, routes: Sequence[str]) -> list[Line]:
-    count = draw(st.integers(0, 3))
-    lines = [
+def _lines(draw: st.DrawFn, provider: str) -> tuple[Line, ...]:
+    """What was really used: what a provider tells sooner or later, and Hermes more or less."""
+    return tuple(
         Line(
-            utc(draw(st.sampled_from(days)), draw(st.sampled_from(HOURS))),
+            utc(draw(st.sampled_from(DAYS)), draw(st.sampled_from(HOURS))),
             draw(st.sampled_from(MODELS[provider])),
-            _figures(draw, hermes=hermes, provider=provider),
-            draw(st.sampled_from(routes)),
+            _figures(draw, provider),
         )
-        for _ in range(count if days else 0)
-    ]
-    # A subscription's row that says nothing is nothing that the rules speak of.
-    return [line for line in lines if line.route == "account" or line.figures["output"] > 0]
+        for _ in range(draw(st.integers(0, 4)))
+    )
 
 
-def _pull(draw: st.DrawFn, key: Key, provider: str, started_at: datetime, before: tuple[Line, ...]) -> Pull:
-    first_day, end_day = draw(st.sampled_from(((DAYS[0], END), (DAYS[0], DAYS[1]), (DAYS[1], END))))
-    restated = draw(st.booleans())
-    lines = tuple(_lines(draw, DAYS, provider, hermes=False, routes=("account",))) if restated else before
+def _restated(draw: st.DrawFn, lines: Sequence[Line]) -> tuple[Line, ...]:
+    """The same, with lines that vanished and lines that differ: within the tolerance, at its edge, and beyond."""
+    told = []
+    for line in lines:
+        change = draw(st.sampled_from(("none", "none", "gone", "output", "requests")))
+        if change == "gone":
+            continue
+        more = {"none": 0, "output": draw(st.sampled_from((-50, 2, 10, 11, 12, 20, 21, 300)))}.get(change, 15)
+        measure = "requests" if change == "requests" else "output"
+        told.append(replace(line, figures=line.figures | {measure: max(0, line.figures[measure] + more)}))
+    return tuple(told)
+
+
+def _pull(draw: st.DrawFn, key: Key, started_at: datetime, before: tuple[Line, ...]) -> Pull:
+    whole = ((DAYS[0], END), (DAYS[0], END))
+    first_day, end_day = draw(st.sampled_from((*whole, (DAYS[0], DAYS[1]), (DAYS[1], END))))
+    lines = _restated(draw, before) if draw(st.sampled_from((True, False, False))) else before
     complete = draw(st.sampled_from((True, True, True, False)))
     return Pull(key.name, started_at, first_day, end_day, complete, lines)
 
 
-def _heard(draw: st.DrawFn, feed: str, provider: str, generated_at: datetime) -> Heard | None:
-    """A batch of either version, None for one that would be a heartbeat."""
+def _heard(draw: st.DrawFn, feed: str, provider: str, generated_at: datetime, used: Sequence[Line]) -> Heard | None:
+    """A batch of either version about what was used, None for one that would be a heartbeat."""
     version = draw(st.sampled_from((2, 3, 3)))
     days = [day for day in DAYS if day <= generated_at.date()]
-    off_account = f"off_account:{SUBSCRIPTIONS[provider]}"
-    routes = ("account",) if version == 2 else ("account", "account", off_account)
     if version == 3:
-        days = days[draw(st.integers(0, len(days) - 1)) :]
-    lines = _lines(draw, days, provider, hermes=True, routes=routes)
+        days = days[draw(st.sampled_from((0, 0, len(days) - 1))) :]
+    lines = [line for line in _noticed(draw, provider, version, used) if line.at.date() in days]
     calls = [_call(line, provider) for line in lines]
     daily = tuple(replace(line, at=start_of(line.at.date())) for line in lines)
     if version == 2:
@@ -114,6 +121,23 @@ def _heard(draw: st.DrawFn, feed: str, provider: str, generated_at: datetime) ->
     batch = Batch(feed, generated_at, 3, days[0], end_day, daily, tuple(told), call_time)
     hours = [_call(line, provider) for line in told]
     return Heard(batch, v3_payload(generated_at, calls, days[0], end_day, hours=hours, call_time=call_time))
+
+
+def _noticed(draw: st.DrawFn, provider: str, version: int, used: Sequence[Line]) -> list[Line]:
+    """What Hermes says of what was used: some of it, some of it else, a session on the other day, and what no account
+    sees. It does not split cache writes."""
+    lines = []
+    for line in _restated(draw, used):
+        figures = {name: value for name, value in line.figures.items() if not name.startswith("cache_write")}
+        written = sum(value for name, value in line.figures.items() if name.startswith("cache_write"))
+        figures["cache_write_unsplit"] = written
+        at = line.at
+        if version == 2 and draw(st.booleans()):
+            at = utc(DAYS[1 - DAYS.index(at.date())], at.hour)
+        off_account = version == 3 and figures["output"] > 0 and draw(st.sampled_from((False, False, False, True)))
+        route = f"off_account:{SUBSCRIPTIONS[provider]}" if off_account else "account"
+        lines.append(Line(at, line.model, figures, route))
+    return lines
 
 
 def _call(line: Line, provider: str) -> Call:
@@ -143,25 +167,32 @@ class Story:
         return [*self.history.pulls, *self.heard]
 
 
+def _moments(draw: st.DrawFn, age: Sequence[datetime], least: int) -> list[datetime]:
+    return sorted(draw(st.sets(st.sampled_from(age), min_size=least, max_size=3)))
+
+
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
     """One or two accounts, the first of them perhaps with two keys; one or two Hermes feeds; a few arrivals of each."""
     provider = draw(st.sampled_from(("openai", "openai", "anthropic")))
-    accounts = draw(st.sampled_from((("org-a",), ("org-a", "org-b"), ("org-a", "org-a"), ())))
+    accounts = draw(st.sampled_from((("org-a",), ("org-a",), ("org-a", "org-b"), ("org-a", "org-a"), ())))
     keys = tuple(
         Key(f"key{n}", account, draw(st.sampled_from(("1h", "1h", "1d")))) for n, account in enumerate(accounts)
     )
+    # While the days are open; at any age; while they settle; and after they did.
+    age = draw(st.sampled_from((INSTANTS[:6], INSTANTS, INSTANTS[5:], INSTANTS[9:], INSTANTS[9:])))
+    used = _lines(draw, provider)
     pulls: list[Pull] = []
     for key in keys:
-        lines = tuple(_lines(draw, DAYS, provider, hermes=False, routes=("account",)))
-        for started_at in sorted(draw(st.sets(st.sampled_from(INSTANTS), max_size=3))):
-            pulls.append(_pull(draw, key, provider, started_at, lines))
+        lines = used if key.account == "org-a" else _lines(draw, provider)
+        for started_at in _moments(draw, age, 0):
+            pulls.append(_pull(draw, key, started_at, lines))
             lines = pulls[-1].lines
     heard = [
         one
         for feed in ("laptop", "server")[: draw(st.integers(0, 2))]
-        for generated_at in sorted(draw(st.sets(st.sampled_from(INSTANTS), min_size=1, max_size=2)))
-        if (one := _heard(draw, feed, provider, generated_at)) is not None
+        for generated_at in _moments(draw, age, 1)
+        if (one := _heard(draw, feed, provider, generated_at, used)) is not None
     ]
     now = max(
         [draw(st.sampled_from(INSTANTS))]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
+from usage_pipeline_tests.reconcile.naive_history import Batch, Figures, History, Key, Line, Pull
+
 ALIASES = {"gpt-5-2025-08-07": "gpt-5"}
 LIFETIMES = ("cache_write_5m", "cache_write_30m", "cache_write_1h", "cache_write_12h", "cache_write_unsplit")
 TOKEN_GROUPS = ("uncached_input", "cache_read", "cache_write", "output")
@@ -26,68 +28,6 @@ SETTLING = timedelta(hours=72)
 MISSING_AFTER = timedelta(hours=24)
 TOLERANCE = Decimal("0.02")
 TOLERANCE_FLOOR = 10
-
-Figures = dict[str, int]
-
-
-@dataclass(frozen=True)
-class Key:
-    """A whole-account key; the earlier in a history's list, the earlier it was registered."""
-
-    name: str
-    account: str
-    grain: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """Figures of a model at an instant: what a provider's pull held, or what Hermes said of an hour or a day."""
-
-    at: datetime
-    model: str
-    figures: Figures
-    route: str = "account"
-
-
-@dataclass(frozen=True)
-class Pull:
-    """An attempt of a key at the half-open days; ``lines`` is all that the provider would have told at that moment."""
-
-    key: str
-    started_at: datetime
-    first_day: date
-    end_day: date
-    complete: bool
-    lines: tuple[Line, ...] = ()
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A Hermes batch that covers the half-open days: the totals of its days, and the hours that it tells."""
-
-    feed: str
-    generated_at: datetime
-    version: int
-    first_day: date
-    end_day: date
-    days: tuple[Line, ...]
-    hours: tuple[Line, ...]
-    call_time: bool
-
-
-@dataclass(frozen=True)
-class History:
-    """Everything that came in about one provider's family ``text``, in any order."""
-
-    provider: str
-    keys: tuple[Key, ...]
-    pulls: tuple[Pull, ...]
-    batches: tuple[Batch, ...]
-    now: datetime
-
-    @property
-    def accounts(self) -> list[str]:
-        return sorted({key.account for key in self.keys})
 
 
 @dataclass
@@ -128,11 +68,16 @@ def end_of(day: date) -> datetime:
 
 def _reaches(history: History, pull: Pull, day: date) -> bool:
     """Whether the pull asked for the day and the day had something to ask for when it started."""
-    latest = pull.started_at
-    if history.provider == "anthropic":  # the bucket that is open is not answered
-        grain = next(key.grain for key in history.keys if key.name == pull.key)
-        latest = latest.replace(minute=0, second=0) if grain == "1h" else start_of(latest.date())
-    return pull.first_day <= day < pull.end_day and latest > start_of(day)
+    return pull.first_day <= day < pull.end_day and _asked_until(history, pull) > start_of(day)
+
+
+def _asked_until(history: History, pull: Pull) -> datetime:
+    """The end of what the pull asked for: its start, or for Anthropic, which answers no open bucket, the last grid line
+    before it."""
+    if history.provider != "anthropic":
+        return pull.started_at
+    grain = next(key.grain for key in history.keys if key.name == pull.key)
+    return pull.started_at.replace(minute=0, second=0) if grain == "1h" else start_of(pull.started_at.date())
 
 
 def _coverage(history: History, key: Key, day: date) -> _Coverage | None:
@@ -165,9 +110,9 @@ def _leader(history: History, account: str, day: date) -> _Coverage | None:
     )
 
 
-def _told(coverage: _Coverage, day: date) -> list[Line]:
+def _told(history: History, pull: Pull, day: date) -> list[Line]:
     """The lines of the day that the pull answered."""
-    return [line for line in coverage.pull.lines if line.at.date() == day and line.at < coverage.until]
+    return [line for line in pull.lines if line.at.date() == day and line.at < _asked_until(history, pull)]
 
 
 def _word(history: History, feed: str, day: date) -> Batch | None:
@@ -218,7 +163,7 @@ def _cell_names(history: History, day: date) -> set[tuple[str, str]]:
     names = set()
     for account in history.accounts:
         leader = _leader(history, account, day)
-        for line in _told(leader, day) if leader else []:
+        for line in _told(history, leader.pull, day) if leader else []:
             names.add(("account", ALIASES.get(line.model, line.model)))
     for word in _words(history, day):
         for line in word.days:
@@ -230,7 +175,9 @@ def _cell_names(history: History, day: date) -> set[tuple[str, str]]:
 def _account_cell(history: History, day: date, model: str) -> Cell:
     leaders = [_leader(history, account, day) for account in history.accounts]
     known = [leader for leader in leaders if leader is not None]
-    provider_lines = [line for leader in known for line in _of_cell(_told(leader, day), day, "account", model)]
+    provider_lines = [
+        line for leader in known for line in _of_cell(_told(history, leader.pull, day), day, "account", model)
+    ]
     words = _words(history, day)
     speaking = [word for word in words if _of_cell(word.days, day, "account", model)]
     hermes_lines = [line for word in words for line in _of_cell(word.days, day, "account", model)]
@@ -249,11 +196,8 @@ def _account_cell(history: History, day: date, model: str) -> Cell:
     if len(known) < len(leaders) or not leaders:
         if hermes_is_something:  # row 7
             cell.decision, cell.provisional = "hermes_standin", True
-            if leaders and history.now >= end_of(day) + SETTLING:
-                cell.findings.add("provider_missing")
         elif known:  # row 8
             cell.decision, cell.provisional = "provider", True
-            cell.findings |= _missing(history, day)
         else:  # row 9
             return _no_data(history, day, cell)
     elif all(leader.final for leader in known):  # rows 1 to 3
@@ -353,15 +297,36 @@ def _no_data(history: History, day: date, cell: Cell | None = None) -> Cell:
         cell.hermes[group] = 0 if _words(history, day) else None
         cell.counted[group] = None
         cell.explained[group] = cell.unattributed[group] = cell.excess[group] = cell.stand_in[group] = 0
-    cell.findings |= _missing(history, day)
     return cell
 
 
 # --- findings --------------------------------------------------------------------------------------------------------
 
 
-def _missing(history: History, day: date) -> set[str]:
-    return {"window_missing"} if history.now >= end_of(day) + MISSING_AFTER else set()
+def slice_findings(history: History, days: Sequence[date]) -> set[tuple[date, str, str]]:
+    """Findings about coverage, by (day, key, code). Only for accounts that have a single key."""
+    found = set()
+    cells = table(history, days)
+    for key in history.keys:
+        if sum(other.account == key.account for other in history.keys) > 1:
+            continue
+        for day in days:
+            decisions = {
+                cell.decision for (cell_day, route, _), cell in cells.items() if (cell_day, route) == (day, "account")
+            }
+            coverage = _coverage(history, key, day)
+            settled = history.now >= end_of(day) + SETTLING
+            if coverage is not None:
+                if settled and not coverage.final:
+                    found.add((day, key.name, "provider_stale"))
+                continue
+            if settled and "hermes_standin" in decisions:  # row 7
+                found.add((day, key.name, "provider_missing"))
+            if history.now >= end_of(day) + MISSING_AFTER and decisions != {
+                "hermes_standin"
+            }:  # rows 8 and 9, or no cell
+                found.add((day, key.name, "window_missing"))
+    return found
 
 
 def _is_final(words: Sequence[Batch], day: date) -> bool:
@@ -406,29 +371,41 @@ def _both_final(history: History, day: date, model: str, group: str) -> tuple[in
     leaders = [_leader(history, account, day) for account in history.accounts]
     words = _words(history, day)
     speaking = [word for word in words if _of_cell(word.days, day, "account", model)]
-    if not words or not _is_final(speaking, day) or not all(leader is not None and leader.final for leader in leaders):
+    # Where none has a figure, nothing was said by all that cover the day, and each of them must have settled.
+    if (
+        not words
+        or not _is_final(speaking or words, day)
+        or not all(leader is not None and leader.final for leader in leaders)
+    ):
         return None
-    told = [line for leader in leaders if leader for line in _of_cell(_told(leader, day), day, "account", model)]
+    told = [
+        line
+        for leader in leaders
+        if leader
+        for line in _of_cell(_told(history, leader.pull, day), day, "account", model)
+    ]
     said = [line for word in speaking for line in _of_cell(word.days, day, "account", model)]
     return _sum(told, group), _sum(said, group)
 
 
 def _restated(history: History, day: date, model: str) -> set[str]:
-    """Whether any pull newer than a key's first final one says something else of the cell."""
-    for key in history.keys:
+    """Whether any pull newer than a leading key's first final one says something else of the cell."""
+    for account in history.accounts:
+        leader = _leader(history, account, day)
         final = sorted(
             (
                 pull
                 for pull in history.pulls
-                if pull.key == key.name
+                if leader is not None
+                and pull.key == leader.key.name
                 and pull.complete
                 and _reaches(history, pull, day)
                 and pull.started_at >= end_of(day) + SETTLING
             ),
             key=lambda pull: pull.started_at,
         )
-        told = [_of_cell(pull.lines, day, "account", model) for pull in final]
-        figures = [[_sum(lines, name) for name in (*GROUPS, *LIFETIMES)] for lines in told]
+        told = [_of_cell(_told(history, pull, day), day, "account", model) for pull in final]
+        figures = [[_sum(lines, name) for name in REPORTED[history.provider]] for lines in told]
         if any(one != figures[0] for one in figures):
             return {"restated_after_final"}
     return set()
@@ -440,10 +417,10 @@ def _overlapping(history: History, day: date, model: str) -> set[str]:
         leader = _leader(history, account, day)
         if leader is None:
             continue
-        led = _of_cell(_told(leader, day), day, "account", model)
+        led = _of_cell(_told(history, leader.pull, day), day, "account", model)
         for key in history.keys:
             coverage = _coverage(history, key, day) if key.account == account and key != leader.key else None
-            lines = _of_cell(_told(coverage, day), day, "account", model) if coverage else []
+            lines = _of_cell(_told(history, coverage.pull, day), day, "account", model) if coverage else []
             if any(_sum(lines, name) > _sum(led, name) for name in REPORTED[history.provider]):
                 return {"overlapping_feeds"}
     return set()

@@ -1,0 +1,47 @@
+"""Reconciling a day of many events into many cells, beside a bare COPY of the same events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.figures import DAY, NOW, Figure, Laps
+from bench.load import BUDGETED_ROWS, encoded
+from bench.pages import MadeUpDay
+from bench.store import Bench, CannedAnswers
+from usage_pipeline.pricing.price_book import PriceBook
+from usage_pipeline.providers.openai import PROVIDER
+from usage_pipeline.reconcile.day import reconcile_workspace_days
+from usage_pipeline.settings import Settings
+
+BUDGET = 1.0
+
+
+def measure_reconciling(bench: Bench, rows: int, cells: int, rounds: int) -> Iterator[Figure]:
+    """The first reconciling of a loaded day, and the same again with nothing changed."""
+    laps = Laps()
+    fetched = bench.fetch(CannedAnswers(MadeUpDay(rows, models=cells)))
+    chunks = encoded(bench, fetched)
+    bench.record(fetched)
+    bench.normalise()
+    for _ in range(rounds):
+        bench.forget_results()
+        for name in ("first", "again"):
+            bench.settle()
+            with laps.lap(f"bare {name}"):
+                bench.bare_copy(chunks)
+            with laps.lap(name):
+                reconcile_workspace_days(
+                    bench.engine, bench.workspace, [DAY], NOW, {PROVIDER.name: PROVIDER}, PriceBook(), Settings()
+                )
+    bench.empty()
+    size = sum(len(chunk) for chunk in chunks)
+    for name in ("first", "again"):
+        yield Figure(
+            f"{rows:,} events into {cells:,} cells: {name}",
+            rows,
+            size,
+            "s",
+            laps.seconds[name],
+            laps.seconds[f"bare {name}"],
+            BUDGET if rows >= BUDGETED_ROWS else None,
+        )

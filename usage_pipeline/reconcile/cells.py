@@ -1,0 +1,109 @@
+"""A cell while it is being put together: its key, and the rows of both sides that fall into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from usage_pipeline.measures import LEVELS
+from usage_pipeline.reconcile.decision import Cell, Decided
+from usage_pipeline.reconcile.figures import Figures, add
+
+
+class CellKey(NamedTuple):
+    """A cell of a workspace's day."""
+
+    provider: str
+    route: str
+    family: str
+    model: str
+
+
+class FamilyKey(NamedTuple):
+    """What coverage is decided for."""
+
+    provider: str
+    family: str
+
+
+@dataclass(frozen=True, slots=True)
+class PricedSum:
+    """Counted provider rows of one account that share a price: the reported model, the variant, the figures."""
+
+    account: str
+    model: str
+    variant: tuple[str | None, ...]
+    figures: Mapping[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class HermesShare:
+    """One Hermes row of a cell, with what it says of its cost."""
+
+    event_id: UUID
+    feed_id: int
+    model: str
+    figures: Mapping[str, int | None]
+    estimated_cost_usd: Decimal | None
+    actual_cost_usd: Decimal | None
+    included: bool
+
+
+@dataclass(slots=True)
+class HermesHours:
+    """A feed's hours of one reported model, before and after the cut of an open day."""
+
+    before: Figures = field(default_factory=dict)
+    after: Figures = field(default_factory=dict)
+
+    def enter(self, figures: Figures, *, after: bool) -> None:
+        """Add an hour to its half."""
+        if after:
+            self.after = add(self.after, figures)
+        else:
+            self.before = add(self.before, figures)
+
+
+@dataclass(slots=True)
+class CellSides:
+    """Both sides of a cell. The feeds' sums tell counted from shadowed rows; ``peaks`` are levels by account and
+    instant, of which the day's maximum counts.
+    """
+
+    key: CellKey
+    provider_rows: list[PricedSum] = field(default_factory=list)
+    provider_before: Figures = field(default_factory=dict)
+    provider_after: Figures = field(default_factory=dict)
+    peaks: dict[str, dict[datetime, Figures]] = field(default_factory=dict)
+    counted_by_feed: dict[int, Figures] = field(default_factory=dict)
+    shadowed_by_feed: dict[int, Figures] = field(default_factory=dict)
+    hermes_rows: list[HermesShare] = field(default_factory=list)
+    hermes_hours: dict[tuple[int, str], HermesHours] = field(default_factory=dict)
+
+    @property
+    def levels(self) -> Figures:
+        """The day's maximum of each account's level, the accounts added up."""
+        highest = [
+            {
+                name: max(values)
+                for name in LEVELS
+                if (values := [v for one in by_instant.values() if (v := one.get(name)) is not None])
+            }
+            for by_instant in self.peaks.values()
+        ]
+        return add(*highest)
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedCell:
+    """A cell with its rows and its decision under ``provider_first`` (``base``) and under the workspace's policy."""
+
+    key: CellKey
+    sides: CellSides
+    cell: Cell
+    base: Decided
+    decided: Decided

@@ -1,0 +1,212 @@
+"""What a day's feeds are worth a look for: slices missing or stale, overlaps, restatements, odd answers and batches.
+
+These findings belong to a slice or a feed, and show also where no cell exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from usage_pipeline.hermes.routes import ACCOUNT
+from usage_pipeline.ledger.findings import Finding
+from usage_pipeline.ledger.reconcile_inputs import FinalFigures, SourceFinding
+from usage_pipeline.reconcile.aliases import canonical_model
+from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell
+from usage_pipeline.reconcile.coverage import State, day_end
+from usage_pipeline.reconcile.families import FamilyDay
+from usage_pipeline.reconcile.figures import COMPARED, Figures, add, compared
+from usage_pipeline.reconcile.leaders import AccountDay, EndpointDay, FeedDay
+from usage_pipeline.reconcile.sides import DaySides
+from usage_pipeline.settings import Settings
+
+_MISSING_WORDS = "No complete pull of this day stands. Backfill it; the key's last error says what is in the way."
+_STALE_WORDS = "The day was pulled before it had settled and never again. Pull it once more to make it final."
+
+
+def coverage_findings(
+    sides: DaySides, decided: Sequence[DecidedCell], settings: Settings, now: datetime
+) -> Iterator[Finding]:
+    """Slices that are missing or stale, once their time has passed, of feeds that should have covered the day.
+
+    What stands in for a missing slice decides its code: Hermes (row 7) ``provider_missing``, else ``window_missing``.
+    """
+    end = day_end(sides.day)
+    missing_due = now >= end + timedelta(hours=settings.window_missing_hours)
+    settled_due = now >= end + settings.settling_provider
+    for family in [*sides.families.values(), *sides.costs.values()]:
+        rows = {
+            one.base.row
+            for one in decided
+            if (one.key.provider, one.key.family) == family.key and one.key.route == ACCOUNT
+        }
+        codes: list[str] = []
+        if 7 in rows and settled_due:
+            codes.append("provider_missing")
+        if (not rows or rows & {8, 9}) and missing_due:
+            codes.append("window_missing")
+        for account, settled in family.accounts.items():
+            for feed in _expected_feeds(sides, family, account):
+                for part in feed.parts:
+                    if not settled.coverage.covers and not part.coverage.covers:
+                        for code in codes:
+                            yield _slice_finding(code, sides, family, feed, part, _MISSING_WORDS)
+                    if _is_stale(settled, feed, part) and settled_due:
+                        yield _slice_finding("provider_stale", sides, family, feed, part, _STALE_WORDS)
+
+
+def _expected_feeds(sides: DaySides, family: FamilyDay, account: str) -> list[FeedDay]:
+    return [feed for feed in family.feeds if feed.expected and sides.keys[feed.feed_id].account == account]
+
+
+def _is_stale(settled: AccountDay, feed: FeedDay, part: EndpointDay) -> bool:
+    lead = settled.leads.get(feed.feed_id)
+    return lead is not None and lead.counts and part.coverage.state is State.PROVISIONAL
+
+
+def _slice_finding(
+    code: str, sides: DaySides, family: FamilyDay, feed: FeedDay, part: EndpointDay, words: str
+) -> Finding:
+    key = sides.keys[feed.feed_id]
+    error = f" Last error: {part.last_error}" if part.last_error else ""
+    return Finding(
+        code,
+        sides.day,
+        f"{key.slug}: {words}{error}",
+        provider=family.key.provider,
+        account=key.account,
+        route=ACCOUNT,
+        family=family.key.family,
+        feed_id=feed.feed_id,
+        endpoint=part.endpoint,
+    )
+
+
+def overlap_findings(sides: DaySides) -> Iterator[Finding]:
+    """Scopes that cross, and shadowed feeds that report more than those that lead."""
+    for family in sides.families.values():
+        for account, settled in family.accounts.items():
+            for one, other in settled.crossing:
+                words = (
+                    f"The scopes of {sides.keys[one].slug} and {sides.keys[other].slug} cross; what both contain is "
+                    "counted once."
+                )
+                yield Finding(
+                    "overlapping_feeds",
+                    sides.day,
+                    words,
+                    provider=family.key.provider,
+                    account=account,
+                    route=ACCOUNT,
+                    family=family.key.family,
+                    feed_id=other,
+                )
+            for key, cell in [*sides.cells.items(), *sides.shadowed.items()]:
+                if (key.provider, key.family) == family.key and key.route == ACCOUNT:
+                    yield from _shadow_findings(sides, account, key, cell, settled.shadowed_by)
+
+
+def _shadow_findings(
+    sides: DaySides, account: str, key: CellKey, cell: CellSides, shadowed_by: Mapping[int, tuple[int, ...]]
+) -> Iterator[Finding]:
+    for feed_id, leaders in shadowed_by.items():
+        shadowed = cell.shadowed_by_feed.get(feed_id, {})
+        leading = add(*(cell.counted_by_feed.get(leader, {}) for leader in leaders))
+        for name in COMPARED:
+            more, counted = compared(shadowed, name) or 0, compared(leading, name) or 0
+            if more > counted:
+                slugs = " and ".join(sides.keys[leader].slug for leader in leaders)
+                words = (
+                    f"{sides.keys[feed_id].slug} is shadowed by {slugs} and reports {more} {name}, more than {counted}."
+                )
+                yield Finding(
+                    "overlapping_feeds",
+                    sides.day,
+                    words,
+                    provider=key.provider,
+                    account=account,
+                    route=ACCOUNT,
+                    family=key.family,
+                    model=key.model,
+                    feed_id=feed_id,
+                    measure=name,
+                    figure_provider=counted,
+                    difference=more - counted,
+                )
+
+
+def restatement_findings(sides: DaySides, kept: Sequence[FinalFigures], settings: Settings) -> Iterator[Finding]:
+    """Cells whose figure in any later final pull differs from that of the first final one.
+
+    ``kept`` are what the final pulls said, the oldest first; feeds of which nothing counts have no cell.
+    """
+    settled = day_end(sides.day) + settings.settling_provider
+    for family in sides.families.values():
+        leads = {feed_id: lead for account in family.accounts.values() for feed_id, lead in account.leads.items()}
+        for slice_id, row in family.slices.items():
+            lead = leads.get(row.feed_id)
+            if lead is None or not lead.counts:
+                continue
+            told = [one for one in kept if one.slice_id == slice_id and one.started_at >= settled]
+            for model, measure, before, later in _restated(told, collapsed=family.key in sides.without_model):
+                key = sides.keys[row.feed_id]
+                yield Finding(
+                    "restated_after_final",
+                    sides.day,
+                    f"{measure}: the first final pull said {before}, a later one {later}.",
+                    provider=family.key.provider,
+                    account=key.account,
+                    route=ACCOUNT,
+                    family=family.key.family,
+                    model=model,
+                    feed_id=row.feed_id,
+                    endpoint=row.endpoint,
+                    measure=measure,
+                    figure_provider=later,
+                    difference=later - before,
+                )
+
+
+def _restated(told: Sequence[FinalFigures], *, collapsed: bool) -> Iterator[tuple[str, str, int, int]]:
+    """(model, measure, first figure, the last one that differs) of one slice's final pulls, the oldest first."""
+    pulls: dict[int, dict[str, Figures]] = {}
+    for one in told:
+        models = pulls.setdefault(one.pull_id, {})
+        name = "" if collapsed else canonical_model(one.model)
+        models[name] = add(models.get(name, {}), one.figures)
+    if not pulls:
+        return
+    first, *later = pulls.values()
+    for model in sorted({name for models in pulls.values() for name in models}):
+        for measure in COMPARED:
+            before = compared(first.get(model, {}), measure) or 0
+            others = [v for one in later if (v := compared(one.get(model, {}), measure) or 0) != before]
+            if others:
+                yield model, measure, before, others[-1]
+
+
+def source_findings(sides: DaySides, found: Sequence[SourceFinding]) -> Iterator[Finding]:
+    """What pulls and batches themselves had that was odd."""
+    for one in found:
+        key = sides.keys.get(one.feed_id)
+        yield Finding(
+            one.code,
+            sides.day,
+            one.words,
+            provider=key.provider if key else None,
+            account=key.account if key else None,
+            feed_id=one.feed_id,
+            endpoint=one.endpoint,
+            measure=one.measure,
+            figure_hermes=one.stated,
+            difference=one.found - one.stated if one.found is not None and one.stated is not None else None,
+        )
+
+
+def label_findings(sides: DaySides, labelled: Sequence[tuple[int, list[str]]]) -> Iterator[Finding]:
+    """Hermes feeds to which two installs seem to post."""
+    for feed_id, labels in labelled:
+        words = (
+            f"Batches of {len(labels)} source labels came for one feed: {', '.join(labels)}. Give each its own feed."
+        )
+        yield Finding("overlapping_feeds", sides.day, words, feed_id=feed_id, endpoint="rollups")

@@ -1,0 +1,116 @@
+"""Findings open when they are found, close when they are not, and some wait for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Connection, text
+
+from usage_pipeline.ledger.findings import Finding, StoredFinding, days_with_findings, read_findings, replace_findings
+from usage_pipeline.ledger.server import connect_engine
+from usage_pipeline_tests.ledger.registering import NOW, register
+
+D = date(2026, 3, 10)
+LATER = NOW + timedelta(hours=1)
+EXCESS = Finding(
+    "hermes_exceeds_provider",
+    D,
+    "output: more",
+    provider="openai",
+    route="account",
+    family="text",
+    model="gpt-5",
+    measure="output",
+    figure_provider=1000,
+    figure_hermes=1100,
+    difference=100,
+)
+RESTATED = Finding("restated_after_final", D, "output: less", provider="openai", figure_provider=950, difference=-50)
+
+
+@pytest.fixture
+def connection(migrated_database: str) -> Iterator[Connection]:
+    engine = connect_engine(migrated_database)
+    with engine.connect() as connection:
+        register(connection)
+        yield connection
+    engine.dispose()
+
+
+def found(connection: Connection, *findings: Finding, now: object = NOW) -> int:
+    return replace_findings(connection, workspace_id(connection), D, findings, now)  # type: ignore[arg-type]
+
+
+def workspace_id(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT workspace_id FROM workspaces WHERE slug = 'acme'")).scalar_one())
+
+
+def stored(connection: Connection, *, open_only: bool = True) -> list[StoredFinding]:
+    return list(read_findings(connection, D, D + timedelta(days=1), open_only=open_only))
+
+
+def test_a_finding_opens_once_and_remembers_when(connection: Connection) -> None:
+    assert found(connection, EXCESS) == 1
+    assert found(connection, EXCESS, now=LATER) == 0
+    (one,) = stored(connection)
+    assert (one.finding, one.first_seen, one.closed_at) == (EXCESS, NOW, None)
+
+
+def test_a_finding_that_stays_writes_nothing(connection: Connection) -> None:
+    found(connection, EXCESS)
+    before = connection.execute(text("SELECT xmin::text, f.* FROM findings f")).all()
+    found(connection, EXCESS, now=LATER)
+    assert connection.execute(text("SELECT xmin::text, f.* FROM findings f")).all() == before
+
+
+def test_new_figures_restate_the_finding_that_is_open(connection: Connection) -> None:
+    found(connection, EXCESS)
+    more = replace(EXCESS, figure_hermes=1200, difference=Decimal(200), explanation="output: even more")
+    assert found(connection, more, now=LATER) == 0
+    (one,) = stored(connection)
+    assert (one.finding, one.first_seen) == (more, NOW)
+
+
+def test_a_finding_closes_by_itself_and_opens_anew(connection: Connection) -> None:
+    found(connection, EXCESS)
+    assert found(connection, now=LATER) == 1
+    assert stored(connection) == []
+    assert [one.closed_at for one in stored(connection, open_only=False)] == [LATER]
+    assert found(connection, EXCESS, now=LATER) == 1
+    assert len(stored(connection, open_only=False)) == 2
+
+
+def test_a_restatement_waits_for_a_person(connection: Connection) -> None:
+    found(connection, RESTATED)
+    assert found(connection, now=LATER) == 0
+    assert [one.finding.code for one in stored(connection)] == ["restated_after_final"]
+
+
+def test_what_a_person_acknowledged_is_not_raised_again_with_the_same_figures(connection: Connection) -> None:
+    found(connection, RESTATED)
+    connection.execute(text("UPDATE findings SET acknowledged_at = :now, closed_at = :now"), {"now": NOW})
+    assert found(connection, RESTATED, now=LATER) == 0
+    assert stored(connection) == []
+    assert found(connection, replace(RESTATED, figure_provider=940, difference=-60), now=LATER) == 1
+
+
+def test_findings_of_other_days_and_workspaces_are_left_alone(connection: Connection) -> None:
+    found(connection, EXCESS)
+    register(connection, workspace="globex")
+    other = connection.execute(text("SELECT workspace_id FROM workspaces WHERE slug = 'globex'")).scalar_one()
+    assert replace_findings(connection, other, D, [], LATER) == 0
+    assert replace_findings(connection, workspace_id(connection), D + timedelta(days=1), [], LATER) == 0
+    assert len(stored(connection)) == 1
+
+
+def test_days_with_an_open_finding_are_found_by_code(connection: Connection) -> None:
+    found(connection, EXCESS)
+    of = workspace_id(connection)
+    week = (D - timedelta(days=3), D + timedelta(days=4))
+    assert days_with_findings(connection, of, ["hermes_exceeds_provider"], *week) == [D]
+    assert days_with_findings(connection, of, ["session_boundary"], *week) == []
+    assert days_with_findings(connection, of, ["hermes_exceeds_provider"], D + timedelta(days=1), week[1]) == []

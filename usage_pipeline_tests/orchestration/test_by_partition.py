@@ -1,0 +1,81 @@
+"""The trap of range runs, pinned: each partition has a verdict of its own, and what waits for it goes on."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+from usage_pipeline.orchestration.assets import RAW_PROVIDER_PULLS, USAGE_EVENTS_KEY
+from usage_pipeline_tests.orchestration.conftest import ANTHROPIC, DAYS, OPENAI, Pipeline, day
+
+_CLASSES = dg.AssetCheckKey(USAGE_EVENTS_KEY, "token_classes_add_up")
+
+
+def _status_by_partition(pipeline: Pipeline, check: dg.AssetCheckKey) -> dict[str, AssetCheckExecutionRecordStatus]:
+    history = pipeline.instance.event_log_storage.get_asset_check_execution_history(check, limit=100)
+    found: dict[str, AssetCheckExecutionRecordStatus] = {}
+    for record in history:
+        if record.partition is not None:
+            found.setdefault(record.partition, record.status)
+    return found
+
+
+def test_a_range_run_gives_every_partition_a_verdict(pipeline: Pipeline) -> None:
+    assert pipeline.pull().success
+    found = _status_by_partition(pipeline, dg.AssetCheckKey(RAW_PROVIDER_PULLS, "pull_is_complete"))
+    assert found == {f"{one}|{OPENAI}": AssetCheckExecutionRecordStatus.SUCCEEDED for one in DAYS.days}
+
+
+def test_a_verdict_is_aimed_at_the_materialisation_that_it_judges(pipeline: Pipeline) -> None:
+    result = pipeline.pull()
+    judged = {
+        one.partition: one.target_materialization_data
+        for one in result.get_asset_check_evaluations()
+        if one.check_name == "pull_is_complete" and one.partition
+    }
+    stored = pipeline.instance.fetch_materializations(RAW_PROVIDER_PULLS, limit=100).records
+    assert {record.partition_key: record.storage_id for record in stored} == {
+        partition: data.storage_id for partition, data in judged.items() if data
+    }
+
+
+def test_only_the_day_that_breaks_the_rule_fails_and_the_run_stops(pipeline: Pipeline) -> None:
+    pipeline.whole()
+    broken = (
+        "UPDATE usage_events SET output_text = coalesce(output, 0) + 1 WHERE (slice_id, event_id) IN (SELECT slice_id,"
+        " event_id FROM usage_events JOIN slices USING (slice_id) WHERE day = :day LIMIT 1)"
+    )
+    assert pipeline.execute(broken, day=day(1)) == 1
+    result = pipeline.process()
+    assert not result.success
+    statuses = _status_by_partition(pipeline, _CLASSES)
+    assert statuses[str(day(1))] is AssetCheckExecutionRecordStatus.FAILED
+    assert statuses[str(day(0))] is statuses[str(day(2))] is AssetCheckExecutionRecordStatus.SUCCEEDED
+    made = {event.asset_key for event in result.get_asset_materialization_events()}
+    assert USAGE_EVENTS_KEY in made
+    assert dg.AssetKey("reconciled_usage") not in made
+
+
+def test_a_single_partition_needs_no_more_than_one_verdict(pipeline: Pipeline) -> None:
+    result = pipeline.run(["raw_provider_pulls"], partition=f"{day(0)}|{OPENAI}")
+    [verdict] = [one for one in result.get_asset_check_evaluations() if one.check_name == "pull_is_complete"]
+    assert verdict.passed
+    assert verdict.partition == f"{day(0)}|{OPENAI}"
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_what_waits_for_blocking_checks_goes_on_after_a_range_run(pipeline: Pipeline) -> None:
+    first = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance)
+    assert pipeline.pull(ANTHROPIC).success
+    second = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=first.cursor)
+    assert second.get_requested_partitions(USAGE_EVENTS_KEY) == {str(one) for one in DAYS.days}
+    third = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=second.cursor)
+    assert third.total_requested == 0
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_nothing_is_requested_for_days_of_which_nothing_is_known(pipeline: Pipeline) -> None:
+    first = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance)
+    second = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=first.cursor)
+    assert first.total_requested == second.total_requested == 0
