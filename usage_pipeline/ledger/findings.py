@@ -12,8 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-STAYS_OPEN = frozenset({"restated_after_final"})
-"""Codes that only a person's acknowledgement closes."""
+ACKNOWLEDGED_BY_PEOPLE = frozenset({"restated_after_final"})
+"""Codes whose ground never goes away (a restatement has happened): they stay open until a person acknowledges them.
+
+They are derived anew from the kept figures like every other finding, so the order of arrival does not matter.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,8 @@ def replace_findings(
     for identity, row in standing.items():
         finding = wanted.get(identity)
         if finding is None:
-            if row.code not in STAYS_OPEN:
-                _close(connection, row.finding_id, now)
-                moved += 1
+            _close(connection, row.finding_id, now)
+            moved += 1
         elif tuple(row[3:]) != tuple(getattr(finding, name) for name in _STATED):
             _restate(connection, row.finding_id, finding, now)
     for identity, finding in wanted.items():
@@ -132,7 +134,7 @@ def _acknowledged(connection: Connection, workspace_id: int, day: date) -> dict[
             " WHERE workspace_id = :workspace_id AND day = :day AND acknowledged_at IS NOT NULL"
             " AND code = ANY(:codes)"
         ),
-        {"workspace_id": workspace_id, "day": day, "codes": sorted(STAYS_OPEN)},
+        {"workspace_id": workspace_id, "day": day, "codes": sorted(ACKNOWLEDGED_BY_PEOPLE)},
     )
     found: dict[bytes, set[tuple[object, ...]]] = {}
     for row in rows:

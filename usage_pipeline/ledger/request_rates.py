@@ -48,7 +48,7 @@ class SharedRate:
     def of_key(
         cls, engine: Engine, provider: str, account: str, base_url: str, environ: Mapping[str, str]
     ) -> SharedRate:
-        """The rate of a provider's account: ``<PROVIDER>_ADMIN_REQUESTS_PER_MINUTE`` and ``<PROVIDER>_ADMIN_MAX_BURST``.
+        """The rate of an account: ``<PROVIDER>_ADMIN_REQUESTS_PER_MINUTE`` and ``<PROVIDER>_ADMIN_MAX_BURST``.
 
         By default 60 and 20; 0 is no limit, the default for a server on this machine (the sandbox). Raises
         :class:`InvalidInputError` ``setting_malformed``.

@@ -44,7 +44,11 @@ def written(path: Path) -> str:
 MODEL: Path = ("rollups", 3, "models", 0)
 
 
-@pytest.mark.parametrize("value", [-1, 5.5, "5", True, None, ABSENT, [], 2**63, 10**30, 1e300], ids=lambda v: "absent" if v is ABSENT else repr(v))
+@pytest.mark.parametrize(
+    "value",
+    [-1, 5.5, "5", True, None, ABSENT, [], 2**63, 10**30, 1e300],
+    ids=lambda v: "absent" if v is ABSENT else repr(v),
+)
 @pytest.mark.parametrize(
     "path",
     [

@@ -84,10 +84,13 @@ def test_a_finding_closes_by_itself_and_opens_anew(connection: Connection) -> No
     assert len(stored(connection, open_only=False)) == 2
 
 
-def test_a_restatement_waits_for_a_person(connection: Connection) -> None:
+def test_a_restatement_stays_open_for_as_long_as_its_ground_is_there(connection: Connection) -> None:
     found(connection, RESTATED)
-    assert found(connection, now=LATER) == 0
+    assert found(connection, RESTATED, now=LATER) == 0
     assert [one.finding.code for one in stored(connection)] == ["restated_after_final"]
+    # Its ground goes away only where the feed that was restated no longer leads.
+    assert found(connection, now=LATER) == 1
+    assert stored(connection) == []
 
 
 def test_what_a_person_acknowledged_is_not_raised_again_with_the_same_figures(connection: Connection) -> None:
