@@ -39,7 +39,7 @@ class MadeUpDay:
     """A day's content: ``rows`` result rows over 24 hours, drawn with ``seed``.
 
     ``models`` is the number of distinct models; beyond the well-known ones they are fine-tuned. One row in
-    ``restated_every`` has more output (0: none has), and in ``restated_hour`` every row has.
+    ``restated_every`` has more output (0: none has); in ``restated_hour`` it is a hundredth of the day's rows.
     """
 
     rows: int
@@ -62,8 +62,7 @@ def page_bodies(day: MadeUpDay) -> Iterator[bytes]:
         count = day.rows * (hour + 1) // HOURS - day.rows * hour // HOURS
         # About half of the organisation's users, keys and models are at work in an hour.
         rows = [
-            _row(draw, text, _restated(day, hour, position + n))
-            for n, text in enumerate(draw.sample(dimensions, count))
+            _row(draw, text, _restated(day, hour, position, n)) for n, text in enumerate(draw.sample(dimensions, count))
         ]
         position += count
         start = _MIDNIGHT + hour * 3600
@@ -85,9 +84,9 @@ def _dimensions(day: MadeUpDay) -> list[str]:
     ]
 
 
-def _restated(day: MadeUpDay, hour: int, position: int) -> int:
-    every = bool(day.restated_every) and position % day.restated_every == 0
-    return int(every) + 2 * int(hour == day.restated_hour)
+def _restated(day: MadeUpDay, hour: int, rows_before: int, n: int) -> int:
+    every = bool(day.restated_every) and (rows_before + n) % day.restated_every == 0
+    return int(every) + 2 * int(hour == day.restated_hour and n < -(-day.rows // 100))
 
 
 def _row(draw: random.Random, dimensions: str, more_output: int) -> str:

@@ -28,6 +28,7 @@ from usage_pipeline.ledger.provider_keys import ProviderKey, get_provider_key, l
 from usage_pipeline.ledger.replacement import Changes
 from usage_pipeline.ledger.request_rates import SharedRate
 from usage_pipeline.ledger.server import acquire, connect_engine, data_home
+from usage_pipeline.ledger.slices import note_attempt
 from usage_pipeline.ledger.workspaces import list_workspaces
 from usage_pipeline.normalise.hermes_days import normalise_hermes_days
 from usage_pipeline.normalise.provider_days import normalise_provider_days
@@ -119,6 +120,7 @@ def pull_days(runtime: Runtime, key_slug: str, first_day: date, end_day: date) -
             for result in _pull(runtime, key, projects, first, end)
         ]
     except UsagePipelineError as error:
+        _note_failed_attempt(runtime, key, first_day, end_day, started_at, error)
         _record_pull(runtime, key, PullSummary(key_slug, first_day, end_day, ()), started_at, error)
         raise
     summary = PullSummary(key_slug, first_day, end_day, tuple(results))
@@ -141,6 +143,17 @@ def _pull(
         provider, secret, base_url=key.base_url, rate_limiter=rate, limits=limits, clock=runtime.clock
     ) as client:
         return pull_key(runtime.engine, key, provider, client, projects, first_day, end_day, runtime.clock)
+
+
+def _note_failed_attempt(
+    runtime: Runtime, key: ProviderKey, first_day: date, end_day: date, at: datetime, error: UsagePipelineError
+) -> None:
+    """Note on every slice that it was tried, where not even the first request could be made (a secret that is gone)."""
+    days = [day for day in days_between(first_day, end_day) if day <= at.date()]
+    with runtime.engine.begin() as connection:
+        for endpoint in runtime.providers[key.provider].endpoints:
+            if key.mode in endpoint.modes:
+                note_attempt(connection, key.feed_id, endpoint.name, days, at, (error.code, error.line()))
 
 
 def _by_scope(dated: FeedSettings, first_day: date, end_day: date) -> Iterator[tuple[date, date, tuple[str, ...]]]:

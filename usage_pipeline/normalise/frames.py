@@ -182,7 +182,7 @@ RECONCILED_USAGE: Final = pa.DataFrameSchema(
         "cell_id": _column(EXACT, "A stable hash of provider, route, family and model, as a UUID."),
         "recorded_at": _RECORDED_AT,
         "provider": _column(TEXT, "The provider, by the model's vendor; unknown where nobody knows."),
-        "route": _column(TEXT, "account, or off_account:<who bills it>."),
+        "route": _column(TEXT, "account, or off_account:NAME."),
         "family": _column(TEXT, "What kind of thing is used, like text or embeddings."),
         "model": _column(TEXT, "The canonical model; empty where no source names one."),
         "decision": _column(TEXT, "Which side counts."),

@@ -6,7 +6,7 @@ changes. Amending decodes and compares only the rows whose bytes differ, and say
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -48,7 +48,7 @@ class DayOfUsage:
             connection,
             EVENTS,
             self.slice_.slice_id,
-            binary_copy(encoder.chunks((bucket.start, self._reader(bucket)) for bucket in buckets)),
+            self._writer(encoder, buckets),
             binary=True,
             slice_is_empty=self.slice_.row_count == 0,
             now=now,
@@ -71,14 +71,15 @@ class DayOfUsage:
             if one.repeats or size > AMENDED_BYTES_MAX:
                 return None
             differences.append(one)
+        encoder = self._encoder(now)
         try:
             with connection.begin_nested():
                 changes = amend_slice(
                     connection,
                     EVENTS,
                     self.slice_.slice_id,
-                    self._writer([Bucket(one.start, one.gone) for one in differences], now),
-                    self._writer([Bucket(one.start, one.come) for one in differences], now),
+                    self._writer(encoder, [Bucket(one.start, one.gone) for one in differences]),
+                    self._writer(encoder, [Bucket(one.start, one.come) for one in differences]),
                     row_count=self.slice_.row_count,
                     now=now,
                 )
@@ -86,8 +87,8 @@ class DayOfUsage:
             return None
         return changes, self.slice_.row_count + changes.stored - changes.removed
 
-    def _writer(self, buckets: list[Bucket], now: datetime) -> CopyWriter:
-        return binary_copy(self._encoder(now).chunks((bucket.start, self._reader(bucket)) for bucket in buckets))
+    def _writer(self, encoder: EventEncoder, buckets: Iterable[Bucket]) -> CopyWriter:
+        return binary_copy(encoder.chunks((bucket.start, self._reader(bucket)) for bucket in buckets))
 
     def _encoder(self, now: datetime) -> EventEncoder:
         identity = SliceIdentity(self.feed, self.endpoint.name, self.word.window_seconds, self.word.dimensions_asked)
