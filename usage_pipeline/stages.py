@@ -36,9 +36,10 @@ from usage_pipeline.pricing.price_book import PriceBook
 from usage_pipeline.providers.contract import Provider
 from usage_pipeline.providers.http import HttpLimits, ProviderClient
 from usage_pipeline.providers.registry import providers
-from usage_pipeline.pulls.pull import PullResult, days_between, pull_key
+from usage_pipeline.pulls.pull import PullResult, pull_key
 from usage_pipeline.reconcile.day import DayOutcome, reconcile_workspace_days
 from usage_pipeline.settings import Settings
+from usage_pipeline.utc_days import days_between
 
 
 @dataclass(frozen=True, slots=True)

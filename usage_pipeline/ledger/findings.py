@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -80,11 +79,10 @@ def replace_findings(
             moved += 1
         elif tuple(row[3:]) != tuple(getattr(finding, name) for name in _STATED):
             _restate(connection, row.finding_id, finding, now)
-    for identity, finding in wanted.items():
-        if identity not in standing:
-            _open(connection, workspace_id, identity, finding, now)
-            moved += 1
-    return moved
+    fresh = {identity: finding for identity, finding in wanted.items() if identity not in standing}
+    if fresh:
+        _open(connection, workspace_id, fresh, now)
+    return moved + len(fresh)
 
 
 def read_findings(
@@ -151,8 +149,8 @@ def _identity(workspace_id: int, finding: Finding) -> bytes:
     return hashlib.blake2b(json.dumps(parts, ensure_ascii=False).encode(), digest_size=16).digest()
 
 
-def _open(connection: Connection, workspace_id: int, identity: bytes, finding: Finding, now: datetime) -> None:
-    values: dict[str, Any] = {name: getattr(finding, name) for name in (*_IDENTITY, *_STATED, "day")}
+def _open(connection: Connection, workspace_id: int, findings: Mapping[bytes, Finding], now: datetime) -> None:
+    names = (*_IDENTITY, *_STATED, "day")
     connection.execute(
         text(
             "INSERT INTO findings (identity, code, workspace_id, day, provider, account, route, family, model,"
@@ -161,7 +159,15 @@ def _open(connection: Connection, workspace_id: int, identity: bytes, finding: F
             " :model, :feed_id, :endpoint, :measure, :figure_provider, :figure_hermes, :difference, :explanation,"
             " :now, :now)"
         ),
-        {**values, "identity": identity, "workspace_id": workspace_id, "now": now},
+        [
+            {
+                **{name: getattr(finding, name) for name in names},
+                "identity": identity,
+                "workspace_id": workspace_id,
+                "now": now,
+            }
+            for identity, finding in findings.items()
+        ],
     )
 
 

@@ -28,7 +28,7 @@ from usage_pipeline.normalise.provider_events import DayOfUsage
 from usage_pipeline.normalise.stored_answers import StandingAnswers, StoredAnswers
 from usage_pipeline.pricing.rates import exact_arithmetic
 from usage_pipeline.providers.contract import BilledLine, Bucket, Drift, Endpoint, Provider
-from usage_pipeline.reconcile.coverage import day_end
+from usage_pipeline.utc_days import day_end
 
 _MODEL = EVENT_DIMENSIONS.index("model")
 

@@ -82,6 +82,7 @@ class NoListPrice(Exception):  # noqa: N818 - an answer, not an error
     """The library has no price for this; the message says in words what is missing."""
 
 
+@cache
 def library_version() -> str:
     """Name and version of the library, ``genai-prices 0.2.3``."""
     return f"genai-prices {version('genai-prices')}"

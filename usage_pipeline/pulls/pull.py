@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from sqlalchemy import Engine
 
@@ -21,6 +21,7 @@ from usage_pipeline.providers.contract import WIDTH_SECONDS, Endpoint, Provider
 from usage_pipeline.providers.http import ProviderClient
 from usage_pipeline.pulls.fetch import FetchedRange, fetch_range
 from usage_pipeline.pulls.ranges import RangeRequest, default_dimensions
+from usage_pipeline.utc_days import days_between
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,6 @@ class PullResult:
     changed_days: frozenset[date]
     bytes_read: int
     error: UsagePipelineError | None = None
-
-
-def days_between(first_day: date, end_day: date) -> list[date]:
-    """The days of a half-open range."""
-    return [first_day + timedelta(days=n) for n in range((end_day - first_day).days)]
 
 
 def pull_key(

@@ -6,10 +6,11 @@ Comes in: days, width, dimensions, and the time now. Goes out: a :class:`QueryRa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from usage_pipeline.errors import InvalidInputError
 from usage_pipeline.providers.contract import WIDTH_SECONDS, Endpoint
+from usage_pipeline.utc_days import day_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +66,17 @@ def query_range(endpoint: Endpoint, request: RangeRequest, now: datetime) -> Que
     """
     _check(endpoint, request)
     step = timedelta(seconds=WIDTH_SECONDS[request.width])
-    start = _midnight(request.first_day)
+    start = day_start(request.first_day)
     latest = now.astimezone(UTC).replace(microsecond=0)
     if not endpoint.returns_open_bucket:
         latest = floor_to_grid(latest, step)
-    return QueryRange(start, max(start, min(_midnight(request.end_day), latest)), step)
+    return QueryRange(start, max(start, min(day_start(request.end_day), latest)), step)
 
 
 def floor_to_grid(moment: datetime, step: timedelta) -> datetime:
     """The start of the bucket of this width that contains the moment (UTC)."""
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (moment - midnight) // step * step
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
 
 
 def _check(endpoint: Endpoint, request: RangeRequest) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
+
+from usage_pipeline.utc_days import day_end
 
 
 class State(enum.IntEnum):
@@ -39,16 +41,6 @@ class Coverage:
 
 
 NOT_COVERED = Coverage(State.NONE)
-
-
-def day_start(day: date) -> datetime:
-    """Midnight UTC at which ``day`` begins."""
-    return datetime.combine(day, time.min, UTC)
-
-
-def day_end(day: date) -> datetime:
-    """Midnight UTC at which ``day`` ends."""
-    return day_start(day) + timedelta(days=1)
 
 
 def coverage_of(day: date, observed_at: datetime | None, settling: timedelta, *, attempted: bool) -> Coverage:

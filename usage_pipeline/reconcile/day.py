@@ -150,7 +150,8 @@ class _Run:
             cell = sides.cell(key)
             cell_sides = sides.cells.get(key) or CellSides(key)
             base = decide(cell)
-            found.append(DecidedCell(key, cell_sides, cell, base, decide(cell, policy)))
+            decided = base if policy == "provider_first" else decide(cell, policy)
+            found.append(DecidedCell(key, cell_sides, cell, base, decided))
         return found
 
     def _billed(self, connection: Connection, sides: DaySides) -> list[BilledSum]:

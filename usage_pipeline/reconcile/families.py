@@ -17,10 +17,11 @@ from usage_pipeline.ledger.reconcile_inputs import CountRule, SliceRow
 from usage_pipeline.measures import CACHE_WRITES
 from usage_pipeline.providers.contract import Endpoint, Provider
 from usage_pipeline.reconcile.cells import FamilyKey
-from usage_pipeline.reconcile.coverage import Coverage, State, coverage_of, day_end
+from usage_pipeline.reconcile.coverage import Coverage, State, coverage_of
 from usage_pipeline.reconcile.figures import CACHE_WRITE_GROUP
 from usage_pipeline.reconcile.leaders import AccountDay, EndpointDay, FeedDay, Scope, provider_coverage, settle_account
 from usage_pipeline.settings import Settings
+from usage_pipeline.utc_days import day_end
 
 COSTS_FAMILY = "costs"
 """The family of the slices of cost endpoints: never a cell of usage."""

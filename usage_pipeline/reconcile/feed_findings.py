@@ -13,12 +13,13 @@ from usage_pipeline.ledger.findings import Finding
 from usage_pipeline.ledger.reconcile_inputs import FinalFigures, SourceFinding
 from usage_pipeline.reconcile.aliases import canonical_model
 from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell
-from usage_pipeline.reconcile.coverage import State, day_end
+from usage_pipeline.reconcile.coverage import State
 from usage_pipeline.reconcile.families import FamilyDay
 from usage_pipeline.reconcile.figures import COMPARED, Figures, add, compared
 from usage_pipeline.reconcile.leaders import AccountDay, EndpointDay, FeedDay
 from usage_pipeline.reconcile.sides import DaySides
 from usage_pipeline.settings import Settings
+from usage_pipeline.utc_days import day_end
 
 _MISSING_WORDS = "No complete pull of this day stands. Backfill it; the key's last error says what is in the way."
 _STALE_WORDS = "The day was pulled before it had settled and never again. Pull it once more to make it final."

@@ -30,7 +30,7 @@ from usage_pipeline.normalise.hermes_days import HERMES_DAYS, HERMES_HOURS
 from usage_pipeline.providers.contract import Provider
 from usage_pipeline.reconcile.aliases import canonical_model
 from usage_pipeline.reconcile.cells import CellKey, CellSides, FamilyKey, PricedSum
-from usage_pipeline.reconcile.coverage import NOT_COVERED, day_end
+from usage_pipeline.reconcile.coverage import NOT_COVERED
 from usage_pipeline.reconcile.decision import Cell, Halves
 from usage_pipeline.reconcile.families import (
     FamilyDay,
@@ -42,6 +42,7 @@ from usage_pipeline.reconcile.families import (
 from usage_pipeline.reconcile.figures import Figures, add
 from usage_pipeline.reconcile.hermes_rows import HERMES_FAMILY, HERMES_REPORTS, call_time_halves, sort_hermes_rows
 from usage_pipeline.settings import Settings
+from usage_pipeline.utc_days import day_end
 
 _SUMMED = tuple(name for name in RECONCILED_MEASURES if name not in LEVELS)
 

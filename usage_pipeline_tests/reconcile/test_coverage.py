@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_pipeline.reconcile.coverage import Coverage, State, coverage_of, day_end, day_start, weakest
+from usage_pipeline.reconcile.coverage import Coverage, State, coverage_of, weakest
+from usage_pipeline.utc_days import day_end, day_start
 
 D = date(2026, 3, 10)
 SETTLING = timedelta(days=3)

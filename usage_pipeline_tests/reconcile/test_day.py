@@ -17,9 +17,10 @@ from usage_pipeline.ledger.feed_settings import disable_feed
 from usage_pipeline.ledger.hermes_feeds import set_counts
 from usage_pipeline.providers.openai import COMPLETIONS
 from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell
-from usage_pipeline.reconcile.coverage import Coverage, State, day_end
+from usage_pipeline.reconcile.coverage import Coverage, State
 from usage_pipeline.reconcile.day import assert_totals_conserved
 from usage_pipeline.reconcile.decision import Cell, decide
+from usage_pipeline.utc_days import day_end
 from usage_pipeline_tests.scripted.account import Use
 from usage_pipeline_tests.scripted.payloads import Call, v2_payload, v3_payload
 from usage_pipeline_tests.scripted.scenario import Json, Scenario, figure, figures, scenario_on, utc
