@@ -94,3 +94,15 @@ def test_costs_that_fail_leave_the_usage_that_was_read_whole(scenario: Scenario)
     (row,) = scenario.rows(D, family="text")
     assert row["counted"]["tokens"]["output"] == 1000
     assert row["cost"]["counted"]["basis"] == "estimate"
+
+
+def test_a_scoped_key_keeps_only_its_own_lines_of_a_bill_that_cannot_be_narrowed(scenario: Scenario) -> None:
+    key = scenario.register("anthropic", projects=["wrkspc_a"])
+    for project in ("wrkspc_a", "wrkspc_b"):
+        key.account.spend(datetime(2026, 11, 10, 9, tzinfo=UTC), 1000, model="claude-sonnet-4-5", project=project)
+    scenario.pull(key, D)
+    scenario.settle(D)
+    lines = scenario.select("SELECT DISTINCT project_id FROM billed_costs")
+    assert lines == [{"project_id": "wrkspc_a"}]
+    (row,) = scenario.rows(D, family="text")
+    assert row["counted"]["tokens"]["output"] == 1000

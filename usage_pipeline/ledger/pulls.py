@@ -52,7 +52,7 @@ class NewPage:
 
 @dataclass(frozen=True, slots=True)
 class PullDay:
-    """What the newest complete pull says about a day, and the pull whose raw pages hold it."""
+    """What the newest complete pull says about a day, under which scope, and the pull whose raw pages hold it."""
 
     day: date
     pull_id: int
@@ -61,11 +61,14 @@ class PullDay:
     content_pull_id: int
     window_seconds: int
     dimensions_asked: tuple[str, ...]
+    projects: tuple[str, ...] = ()
 
 
+_COLUMNS = (
+    "d.day, d.pull_id, d.started_at, d.digest, d.content_pull_id, p.window_seconds, p.dimensions_asked, p.projects"
+)
 _NEWEST = (
-    "SELECT DISTINCT ON (d.day) d.day, d.pull_id, d.started_at, d.digest, d.content_pull_id, p.window_seconds,"
-    " p.dimensions_asked FROM pull_days AS d JOIN pulls AS p USING (pull_id)"
+    f"SELECT DISTINCT ON (d.day) {_COLUMNS} FROM pull_days AS d JOIN pulls AS p USING (pull_id)"
     " WHERE d.feed_id = :feed_id AND d.endpoint = :endpoint AND d.day = ANY(:days)"
     " ORDER BY d.day, d.started_at DESC, d.digest DESC, d.pull_id DESC"
 )
@@ -81,7 +84,7 @@ def pull_days_since(connection: Connection, feed_id: int, endpoint: str, day: da
     """Every complete pull of a day that started at ``since`` or later, oldest first."""
     rows = connection.execute(
         text(
-            "SELECT d.day, d.pull_id, d.started_at, d.digest, d.content_pull_id, p.window_seconds, p.dimensions_asked"
+            f"SELECT {_COLUMNS}"
             " FROM pull_days AS d JOIN pulls AS p USING (pull_id) WHERE d.feed_id = :feed_id"
             " AND d.endpoint = :endpoint AND d.day = :day AND d.started_at >= :since"
             " ORDER BY d.started_at, d.digest, d.pull_id"
@@ -107,7 +110,7 @@ def disputed_days(
 
 
 def _pull_day(row: Any) -> PullDay:
-    return PullDay(row[0], row[1], row[2], bytes(row[3]), row[4], row[5], tuple(row[6]))
+    return PullDay(row[0], row[1], row[2], bytes(row[3]), row[4], row[5], tuple(row[6]), tuple(row[7]))
 
 
 def record_failed_pull(connection: Connection, pull: NewPull) -> int:

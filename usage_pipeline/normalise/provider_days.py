@@ -178,6 +178,8 @@ def _replace_bills(
     for bucket in buckets:
         read = answers.provider.billed_lines(answers.endpoint, bucket.results, word.dimensions_asked, Drift())
         for line in read:
+            if elsewhere(answers.endpoint, word, line):
+                continue
             name = line_key(identity, slice_.day, line)
             lines[name] = line if name not in lines else _add_lines(lines[name], line)
     rows = (_bill_row(slice_.slice_id, name, word.content_pull_id, now, line) for name, line in sorted(lines.items()))
@@ -191,6 +193,11 @@ def _replace_bills(
         now=now,
     )
     return changes, len(lines)
+
+
+def elsewhere(endpoint: Endpoint, word: PullDay, line: BilledLine) -> bool:
+    """Whether a line is of a project outside the key's scope, which the endpoint could not be narrowed to."""
+    return bool(word.projects) and not endpoint.narrows_to_projects and line.project_id not in word.projects
 
 
 def _add_lines(one: BilledLine, other: BilledLine) -> BilledLine:

@@ -78,6 +78,7 @@ COST_REPORT: Final = Endpoint(
     dimensions_max=2,
     page_limits={"1d": 31},
     returns_open_bucket=False,
+    narrows_to_projects=False,
 )
 
 _TOKEN_TYPES: Final = {
@@ -190,7 +191,7 @@ class Anthropic:
             ("limit", str(endpoint.page_limits[page.width])),
         ]
         query += [("group_by[]", theirs) for ours, theirs in endpoint.dimensions.items() if ours in page.dimensions]
-        if endpoint.kind == "usage":  # the cost report has no such filter; its lines are narrowed when normalised
+        if endpoint.narrows_to_projects:
             query += [("workspace_ids[]", project) for project in page.projects]
         if page.cursor is not None:
             query.append(("page", page.cursor))

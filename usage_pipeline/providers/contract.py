@@ -33,8 +33,9 @@ class Endpoint:
     ``dimensions`` are our names (``measures.EVENT_DIMENSIONS``) in the order of preference, mapped to the API's own
     names; ``page_limits`` is the largest number of buckets a page may hold, by width. ``always_reports`` are the
     measures that every row has (0 where nothing was used); ``may_report`` are those that a row may lack (null then).
-    ``returns_open_bucket`` is whether the bucket that contains now is answered. ``modes`` are those of the keys that
-    may ask it.
+    ``returns_open_bucket`` is whether the bucket that contains now is answered. ``narrows_to_projects`` is
+    whether a key's scope can be asked for; where it cannot, rows of other projects are left out when they are read.
+    ``modes`` are those of the keys that may ask it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Endpoint:
     always_reports: frozenset[str] = frozenset()
     may_report: frozenset[str] = frozenset()
     returns_open_bucket: bool = True
+    narrows_to_projects: bool = True
     modes: frozenset[str] = frozenset({"admin"})
 
     @property
