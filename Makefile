@@ -41,7 +41,7 @@ format: $(INSTALLED_DEV) ## let ruff format and repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED_DEV) ## measure against a bare COPY and a limit
+bench: $(INSTALLED) ## measure against a bare COPY and a limit
 	$(BIN)/python -m bench
 
 lock: $(INSTALLED) ## re-make both lock files from pyproject.toml

@@ -56,7 +56,8 @@ SERVER_SETTINGS = {
     "checkpoint_timeout": "15min",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    "wal_compression": "on",
+    # Compressing the full-page images after a checkpoint cost 0.4 ms a page, twice what a changed day costs without.
+    "wal_compression": "off",
     "random_page_cost": "1.1",
     "jit": "off",
 }

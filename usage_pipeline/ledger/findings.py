@@ -11,6 +11,8 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
+from usage_pipeline.ledger.workspaces import CHOSEN_WORKSPACES
+
 ACKNOWLEDGED_BY_PEOPLE = frozenset({"restated_after_final"})
 """Codes whose ground never goes away (a restatement has happened): they stay open until a person acknowledges them.
 
@@ -100,7 +102,7 @@ def read_findings(
             " ELSE f.closed_at END AS last_seen FROM findings AS f JOIN workspaces AS w USING (workspace_id)"
             " LEFT JOIN reconciliations AS c ON c.workspace_id = f.workspace_id AND c.day = f.day"
             " WHERE f.day >= :first_day AND f.day < :end_day"
-            " AND (CAST(:workspace AS text) IS NULL OR w.slug = :workspace)"
+            f" AND {CHOSEN_WORKSPACES}"
             " AND (NOT :open_only OR f.closed_at IS NULL) ORDER BY f.day, w.slug, f.code, f.identity, f.finding_id"
         ),
         {"first_day": first_day, "end_day": end_day, "workspace": workspace, "open_only": open_only},

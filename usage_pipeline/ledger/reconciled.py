@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from usage_pipeline.ledger.replacement import Changes, ReplacedTable, replace_slice, typed_copy
+from usage_pipeline.ledger.workspaces import CHOSEN_WORKSPACES
 from usage_pipeline.measures import RECONCILED_MEASURES
 
 GROUPS: Final = (
@@ -175,7 +176,7 @@ def read_reconciled(
             "SELECT c.day, w.slug AS workspace, c.now, r.* FROM reconciliations AS c"
             " JOIN workspaces AS w USING (workspace_id) JOIN reconciled_usage AS r USING (reconciliation_id)"
             " WHERE c.day >= :first_day AND c.day < :end_day"
-            " AND (CAST(:workspace AS text) IS NULL OR w.slug = :workspace)"
+            f" AND {CHOSEN_WORKSPACES}"
             " ORDER BY c.day, w.slug, r.provider, r.route, r.family, r.model"
         ),
         {"first_day": first_day, "end_day": end_day, "workspace": workspace},

@@ -35,6 +35,14 @@ class Workspace:
     created_at: datetime
 
 
+CHOSEN_WORKSPACES: Final = (
+    "(w.slug = :workspace OR (CAST(:workspace AS text) IS NULL"
+    " AND (NOT w.demo OR NOT EXISTS (SELECT 1 FROM workspaces AS real WHERE NOT real.demo))))"
+)
+"""The SQL for which workspaces (``w``) are read: the named one; none named, all but a demo's, whose made-up figures
+never stand among real ones. Where there is only the demo, it is read."""
+
+
 def add_workspace(
     connection: Connection, slug: str, *, name: str | None, now: datetime, demo: bool = False
 ) -> Workspace:

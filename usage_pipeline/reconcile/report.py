@@ -28,7 +28,10 @@ SLICE_CODES = frozenset({"provider_missing", "provider_stale", "window_missing"}
 def build_report(
     connection: Connection, first_day: date, end_day: date, workspace: str | None, now: datetime
 ) -> dict[str, Any]:
-    """The report of the half-open range of days; ``workspace`` None is every workspace."""
+    """The report of the half-open range of days; ``workspace`` None is every real one, or the demo's.
+
+    The demo's made-up figures are only there where no real workspace is.
+    """
     findings = list(read_findings(connection, first_day, end_day, workspace))
     stored = list(read_reconciled(connection, first_day, end_day, workspace))
     by_place = _by_place(findings)

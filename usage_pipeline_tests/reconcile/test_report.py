@@ -143,3 +143,15 @@ def stored(model: str, tokens: int, level: int | None) -> ReconciledRow:
         figures={group: {"output": tokens, "usage_bytes": level} for group in GROUPS},
         costs=dict.fromkeys(COSTS, NOTHING) | {"counted": CostFigure(Decimal("-0.1"), "billed")},
     )
+
+
+def test_a_demo_never_stands_among_real_figures(scenario: Scenario) -> None:
+    feed = scenario.hermes(workspace="demo")
+    with scenario.runtime.engine.begin() as connection:
+        connection.execute(text("UPDATE workspaces SET demo = true"))
+    scenario.at(utc(D, 12)).send(feed, v3_payload(utc(D, 12), [Call(utc(D, 9), output=80)], D, D + timedelta(days=1)))
+    scenario.settle(D)
+    assert {row["workspace"] for row in scenario.report(D)["rows"]} == {"demo"}
+    scenario.workspace("acme")
+    assert scenario.report(D)["rows"] == []
+    assert {row["workspace"] for row in scenario.report(D, workspace="demo")["rows"]} == {"demo"}
