@@ -17,7 +17,8 @@ from sqlalchemy import Engine
 
 from usage_pipeline.clock import now
 from usage_pipeline.credentials.key_ring import load_key_ring
-from usage_pipeline.credentials.vault import reveal
+from usage_pipeline.credentials.registration import refuse_secret_of_another_workspace
+from usage_pipeline.credentials.vault import KeyRingSource, reveal
 from usage_pipeline.errors import PermanentError, TransientError, UsagePipelineError
 from usage_pipeline.ledger.feed_settings import FeedSettings, get_settings
 from usage_pipeline.ledger.hermes_batches import newest_words, settle_newest_words
@@ -138,6 +139,9 @@ def _pull(
     provider = runtime.providers[key.provider]
     ring = load_key_ring(runtime.environ, runtime.home).ring if key.secret_sealed is not None else None
     secret = reveal(key, ring, runtime.environ)
+    with runtime.engine.begin() as connection:
+        rings = KeyRingSource(runtime.environ, runtime.home)
+        refuse_secret_of_another_workspace(connection, key, secret, rings, runtime.environ)
     rate = SharedRate.of_key(runtime.engine, key.provider, key.account, key.base_url, runtime.environ)
     limits = HttpLimits(read_s=runtime.settings.http_timeout_seconds, attempts_max=runtime.settings.http_attempts)
     with ProviderClient(

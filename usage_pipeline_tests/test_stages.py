@@ -8,9 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from usage_pipeline import stages
-from usage_pipeline.errors import PermanentError
+from usage_pipeline.errors import InvalidInputError, PermanentError
 from usage_pipeline.ledger.feed_settings import disable_feed, set_projects
 from usage_pipeline_tests.scripted.scenario import Scenario, scenario_on
 
@@ -106,3 +107,31 @@ def test_a_scoped_key_keeps_only_its_own_lines_of_a_bill_that_cannot_be_narrowed
     assert lines == [{"project_id": "wrkspc_a"}]
     (row,) = scenario.rows(D, family="text")
     assert row["counted"]["tokens"]["output"] == 1000
+
+
+def test_a_secret_that_another_workspace_uses_is_refused_when_it_is_used(scenario: Scenario) -> None:
+    first = scenario.register()
+    second = scenario.register(workspace="globex", organization="org-globex")
+    with scenario.runtime.engine.begin() as connection:
+        # As where no organization was stated: only the secret tells that both are one account.
+        connection.execute(text("UPDATE provider_keys SET account_stated = false, account = 'unstated:' || feed_id"))
+    scenario.pull(first, D)
+    scenario.environ["GLOBEX_OPENAI_MAIN"] = scenario.environ["ACME_OPENAI_MAIN"]
+    with pytest.raises(InvalidInputError, match="scope_overlaps"):
+        scenario.pull(second, D)
+    assert scenario.count("pull_days") == 2  # the first key's completions and costs
+
+
+def test_pulling_an_unchanged_restated_day_again_keeps_nothing_more(scenario: Scenario) -> None:
+    key = scenario.register()
+    for output in (1000, 900):
+        key.account.forget()
+        key.account.spend(datetime(2026, 11, 10, 9, tzinfo=UTC), output)
+        scenario.at(scenario.clock.now + timedelta(hours=1)).pull(key, D)
+        scenario.settle(D)
+    kept = scenario.count("final_figures")
+    assert kept > 0
+    for _ in range(2):
+        scenario.at(scenario.clock.now + timedelta(hours=1)).pull(key, D)
+        scenario.settle(D)
+    assert scenario.count("final_figures") == kept

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from usage_pipeline.cli.output import AsJson, print_json, print_line
+from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note
 from usage_pipeline.cli.store import opened
 from usage_pipeline.clock import now
 from usage_pipeline.errors import InvalidInputError
@@ -83,13 +83,15 @@ def import_files(
                 feed = get_hermes_feed(connection, slug)
                 try:
                     receipt = receive(connection, feed, payload.body, at)
-                except PayloadRefusedError:
+                except PayloadRefusedError as refused:
                     connection.commit()  # a refused payload is kept with the reason, and nothing else of it
-                    raise
+                    raise _of_file(payload, refused) from None
                 connection.commit()
             days = len(receipt.changed_days)
             outcome = "known already" if receipt.duplicate else f"taken in, {days} {'day' if days == 1 else 'days'}"
             print_line(f"{payload.name}: {outcome}")
+            if receipt.findings:
+                print_note(f"{payload.name}: {', '.join(receipt.findings)} (see docs/reconciliation.md, findings)")
             changed.update(receipt.changed_days)
     if changed:
         print_line(f"Next: usage-pipeline backfill --from {min(changed)} --to {max(changed)}")
@@ -108,6 +110,13 @@ def _read(path: Path) -> _PayloadFile:
             "file_unreadable", f"the file cannot be read: {problem}", where=str(path), remedy="Give a payload file."
         )
     return _PayloadFile(str(path), body)
+
+
+def _of_file(payload: _PayloadFile, refused: InvalidInputError) -> InvalidInputError:
+    """The refusal with the file that it is about, and what became of it."""
+    where = f"{payload.name}: {refused.where}" if refused.where else payload.name
+    kept = "It is kept among the refused payloads; nothing of it counts. Send a payload that keeps the contract."
+    return InvalidInputError(refused.code, refused.what, where=where, remedy=f"{refused.remedy} {kept}".strip())
 
 
 def _as_json(feed: HermesFeed) -> dict[str, object]:

@@ -6,7 +6,9 @@ source reports is a dash, never 0.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from usage_pipeline.cli.output import print_line, print_table
@@ -34,6 +36,8 @@ def print_report(report: Mapping[str, Any]) -> None:
     if not rows:
         print_line(f"Nothing is reconciled from {report['from']} to {report['to']} (both included).")
         print_line("Next: usage-pipeline backfill --from DAY --to DAY")
+        if report["findings"]:
+            print_findings(report)
         return
     words = tuple(word for _, word in GROUPS)
     print_table(
@@ -45,6 +49,22 @@ def print_report(report: Mapping[str, Any]) -> None:
     totals = report["totals"]
     print_table("Totals", ("measure", *words), _measure_rows(totals), right=words)
     print_line(f"Counted cost: {' '.join(_cost(totals)).strip()}")
+    print_findings(report)
+
+
+def print_findings(report: Mapping[str, Any]) -> None:
+    """The open findings, those of one cell on one line: what differs in several measures has one cause."""
+    cells: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for found in report["findings"]:
+        where = " ".join(part for part in (found["provider"], found["model"], found["endpoint"]) if part)
+        cells[(found["date"], found["code"], where)].append(found)
+    rows = []
+    for place, group in cells.items():
+        widest = max(group, key=lambda found: abs(Decimal(found["difference"] or 0)))
+        others = sorted(found["measure"] for found in group if found is not widest and found["measure"])
+        also = f" Also: {', '.join(others)}." if others else ""
+        rows.append((*place, f"{widest['explanation']}{also}"))
+    print_table(f"Findings ({len(report['findings'])} open, by cell)", ("day", "code", "where", "what"), rows)
 
 
 def _place(row: Mapping[str, Any]) -> tuple[str, ...]:

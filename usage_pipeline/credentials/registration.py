@@ -184,6 +184,24 @@ def replace_secret(
     return Registered(renewed, notes)
 
 
+def refuse_secret_of_another_workspace(
+    connection: Connection, key: ProviderKey, secret: Secret, rings: KeyRingSource, environ: Mapping[str, str]
+) -> None:
+    """Refuse to use a secret with which a key of another workspace asks for the same account.
+
+    When the key was registered its secret may not have been there to compare. Raises :class:`InvalidInputError`
+    ``scope_overlaps`` or ``account_unclear`` as registration does.
+    """
+    others = [
+        other
+        for other in list_provider_keys(connection)
+        if other.provider == key.provider and other.workspace != key.workspace
+    ]
+    claims = _claims(connection, [key, *others])
+    sharing = [claims[other.slug] for other in others if _opened(other, rings, environ) == secret]
+    refuse_shared_secret(claims[key.slug], sharing)
+
+
 def _keep_demo_apart(workspace: Workspace, request: KeyRequest) -> None:
     real = request.provider.normalise_base_url(request.provider.default_base_url)
     if workspace.demo and request.checked_base_url() == real:

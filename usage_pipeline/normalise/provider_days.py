@@ -241,8 +241,12 @@ def _note_restatements(
         final = pull_days_since(connection, key.feed_id, endpoint.name, day, day_end(day) + settling)
         slice_ = lock_slice(connection, key.feed_id, endpoint.name, day)
         kept = known_final_pulls(connection, slice_.slice_id)
+        seen: set[int] = set()
         for word in final:
-            if word.pull_id not in kept:
+            # A pull whose answer was that of an earlier one says nothing new: its figures are kept once.
+            repeats = word.content_pull_id in seen
+            seen.add(word.content_pull_id)
+            if not repeats and word.pull_id not in kept:
                 figures = _figures_by_model(connection, provider, endpoint, word)
                 keep_final_figures(connection, slice_.slice_id, word.pull_id, figures)
 

@@ -24,7 +24,7 @@ from usage_pipeline.orchestration.partitions import (
 )
 from usage_pipeline.orchestration.resources import RuntimeResource
 from usage_pipeline.orchestration.run_tags import FROM_COMMAND
-from usage_pipeline.orchestration.summaries import changes_summary, pull_summary, totals_summary
+from usage_pipeline.orchestration.summaries import NOT_SKIPPED, SKIPPED, changes_summary, pull_summary, totals_summary
 
 if TYPE_CHECKING:
     from usage_pipeline.ledger.stored_rows import StoredTable
@@ -84,7 +84,7 @@ def raw_provider_pulls(
                 "pages": sum(result.pages for result in results),
                 "bytes_read": sum(result.bytes_read for result in results),
                 "seconds_waited": float(sum(result.seconds_waited for result in results)),
-                "skipped": "; ".join(f"{one.key}: {one.skipped}" for one in done if one.skipped) or "none",
+                SKIPPED: "; ".join(f"{one.key}: {one.skipped}" for one in done if one.skipped) or NOT_SKIPPED,
             }
         )
 

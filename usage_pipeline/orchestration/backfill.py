@@ -44,7 +44,7 @@ from usage_pipeline.orchestration.partitions import (
 )
 from usage_pipeline.orchestration.resources import given
 from usage_pipeline.orchestration.run_tags import FROM_COMMAND
-from usage_pipeline.orchestration.summaries import OFFENDING
+from usage_pipeline.orchestration.summaries import NOT_SKIPPED, OFFENDING, SKIPPED
 from usage_pipeline.stages import open_runtime
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ class _Backfill:
             self.stages.append(stage)
             self.progress(stage.line())
         self._count_checks(result)
+        if any(_interrupted(event) for event in result.get_step_failure_events()):
+            raise KeyboardInterrupt  # Dagster takes Ctrl-C for the end of one step; a person means all of it
 
     def _count_checks(self, result: dg.ExecuteInProcessResult) -> None:
         evaluations = result.get_asset_check_evaluations()
@@ -185,8 +187,18 @@ def _stage_outcome(
         if one.asset_key == asset and one.partition is None and _blocks(one)
     ]
     error = next(iter([*blocked, *errors]), None)
-    state: State = "failed" if error else "ok" if timed else "skipped"
-    return StageOutcome(name, key, span.first_day, span.end_day, state, seconds, result.run_id, error)
+    note = _why_skipped(result, asset)
+    state: State = "failed" if error else "ok" if timed and not note else "skipped"
+    return StageOutcome(name, key, span.first_day, span.end_day, state, seconds, result.run_id, error, note)
+
+
+def _why_skipped(result: dg.ExecuteInProcessResult, asset: dg.AssetKey) -> str | None:
+    """Why a pull asked nothing: its key, its provider or all ingestion is turned off."""
+    for event in result.get_asset_materialization_events():
+        told = event.materialization.metadata.get(SKIPPED)
+        if event.asset_key == asset and told is not None and told.value != NOT_SKIPPED:
+            return str(told.value)
+    return None
 
 
 def _blocks(one: dg.AssetCheckEvaluation) -> bool:
@@ -200,6 +212,11 @@ def _error_line(event: dg.DagsterEvent) -> str:
         return data.user_failure_data.description
     kind = data.error.cls_name if data.error else None
     return f"[step_failed] {event.step_key}: it broke off ({kind or 'no reason given'})."
+
+
+def _interrupted(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == "DagsterExecutionInterruptedError"
 
 
 def _first_offence(one: dg.AssetCheckEvaluation) -> str | None:

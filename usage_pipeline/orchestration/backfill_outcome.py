@@ -17,7 +17,8 @@ Severity = Literal["error", "warning"]
 class StageOutcome:
     """One stage over a range of UTC days, half-open; ``key`` is the provider key of a pull.
 
-    ``skipped`` is a stage that did not start because one before it failed. ``error`` is one line.
+    ``skipped`` is a stage that did nothing: one before it failed, or the key is turned off (then ``note`` says why).
+    ``error`` is one line.
     """
 
     stage: str
@@ -28,6 +29,7 @@ class StageOutcome:
     seconds: float
     run_id: str
     error: str | None = None
+    note: str | None = None
 
     @property
     def name(self) -> str:
@@ -41,7 +43,7 @@ class StageOutcome:
 
     def line(self) -> str:
         """One line for a terminal."""
-        end = f": {self.error}" if self.error else ""
+        end = f": {self.error or self.note}" if self.error or self.note else ""
         return f"{self.name}, {self.shown_days}: {self.state} in {self.seconds:.1f} s{end}"
 
 
@@ -92,7 +94,7 @@ class BackfillOutcome:
     @property
     def ok(self) -> bool:
         """Whether every stage ran through; warnings do not matter."""
-        return all(stage.state == "ok" for stage in self.stages)
+        return all(stage.state == "ok" or stage.note for stage in self.stages)
 
     def stage_seconds(self) -> dict[str, float]:
         """Seconds by stage over all runs, in the data's order."""
@@ -102,9 +104,9 @@ class BackfillOutcome:
         return found
 
     def lines(self) -> Iterator[str]:
-        """The outcome for a terminal: failures, then checks that did not pass, then the sum."""
+        """The outcome for a terminal: what was skipped, checks that did not pass, the sum. Failures are raised."""
         for stage in self.stages:
-            if stage.state != "ok":
+            if stage.state == "skipped":
                 yield stage.line()
         for check in self.checks:
             if not check.passed:
@@ -134,6 +136,7 @@ class BackfillOutcome:
                     "seconds": round(stage.seconds, 3),
                     "run_id": stage.run_id,
                     "error": stage.error,
+                    "note": stage.note,
                 }
                 for stage in self.stages
             ],
@@ -157,10 +160,10 @@ class BackfillOutcome:
         failed = self.failed
         if not failed:
             return
-        named = "; ".join(f"{stage.name} ({stage.shown_days})" for stage in failed)
+        named = "; ".join(f"{stage.name}, {stage.shown_days}: {stage.error}" for stage in failed)
         raise UsagePipelineError(
             "backfill_incomplete",
-            f"{len(failed)} of {len(self.stages)} stages failed; what the others did stands: {named}",
+            f"{len(failed)} of {len(self.stages)} stages failed, what the others did stands: {named}",
             where="backfill",
-            remedy="The lines above say why. Run the same command again; what is done already changes nothing.",
+            remedy="Mend that, then run the same command again: what is done already changes nothing.",
         )

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 OFFENDING = "offending"
 """The metadata entry in which a check lists the rows that break its rule."""
 
+SKIPPED = "skipped"
+"""The metadata entry of a pull that says why nothing was asked, or ``NOT_SKIPPED``."""
+
+NOT_SKIPPED = "none"
+
 _ROWS_SHOWN = 20
 _DAYS_SHOWN = 10
 _SHOWN_GROUPS = ("reported_by_provider", "counted", "explained", "unattributed", "stand_in", "excess")

@@ -21,6 +21,7 @@ import httpx
 from sqlalchemy import Connection
 
 from usage_pipeline.cli.output import print_table
+from usage_pipeline.cli.report_tables import print_findings
 from usage_pipeline.clock import now as clock_now
 from usage_pipeline.credentials.registration import KeyRequest, register_key
 from usage_pipeline.credentials.secret import Secret
@@ -85,7 +86,7 @@ def run_demo(environ: Mapping[str, str], now: datetime, print_line: Callable[[st
     took.update(outcome.stage_seconds())
     _print_totals(report)
     _print_checks(outcome)
-    _print_findings(report)
+    print_findings(report)
     _print_times(took, outcome.seconds, time.monotonic() - started)
     _print_changes(before, after, print_line)
     for line in _next_steps(first_day, end_day):
@@ -242,21 +243,6 @@ def _print_checks(outcome: BackfillOutcome) -> None:
         ],
         right=("partitions passed", "failed"),
     )
-
-
-def _print_findings(report: Mapping[str, Any]) -> None:
-    """The findings, those of one cell on one line: what differs in several measures has one cause."""
-    cells: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for found in report["findings"]:
-        where = " ".join(part for part in (found["provider"], found["model"], found["endpoint"]) if part)
-        cells[(found["date"], found["code"], where)].append(found)
-    rows = []
-    for place, group in cells.items():
-        widest = max(group, key=lambda found: abs(Decimal(found["difference"] or 0)))
-        others = sorted(found["measure"] for found in group if found is not widest)
-        also = f" Also: {', '.join(others)}." if others else ""
-        rows.append((*place, f"{widest['explanation']}{also}"))
-    print_table(f"Findings ({len(report['findings'])} open, by cell)", ("day", "code", "where", "what"), rows)
 
 
 def _print_times(took: Mapping[str, float], backfill: float, whole: float) -> None:

@@ -36,7 +36,23 @@ def report() -> dict[str, Any]:
         "cost": cost,
         **groups,
     }
-    return {"from": "2026-10-01", "to": "2026-10-01", "rows": [row], "totals": {**groups, "cost": cost}}
+    found = {
+        "date": "2026-10-01",
+        "code": "hermes_exceeds_provider",
+        "provider": "openai",
+        "model": "gpt-5",
+        "endpoint": None,
+        "measure": "output",
+        "difference": "100",
+        "explanation": "output: too much.",
+    }
+    return {
+        "from": "2026-10-01",
+        "to": "2026-10-01",
+        "rows": [row],
+        "totals": {**groups, "cost": cost},
+        "findings": [found, {**found, "measure": "cache_read", "difference": "7", "explanation": "cache_read: a bit."}],
+    }
 
 
 def test_a_row_is_printed_in_full(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +61,18 @@ def test_a_row_is_printed_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("1,234", "provider*", "[bold]gpt-5", "1.50", "billed", "hermes_exceeds_provider", "images"):
         assert word in printed
     assert "cache_write_30m" not in printed  # nobody reports it
+
+
+def test_open_findings_end_the_report_one_line_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report(report())
+    printed = capsys.readouterr().out
+    assert "output: too much. Also: cache_read." in printed
+    assert "a bit" not in printed
+
+
+def test_findings_show_also_where_there_is_no_row(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report({**report(), "rows": []})
+    assert "output: too much." in capsys.readouterr().out
 
 
 def test_null_is_a_dash_and_zero_is_zero(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from usage_pipeline.orchestration.backfill import run_backfill
 from usage_pipeline.orchestration.backfill_outcome import BackfillOutcome
 from usage_pipeline.orchestration.instance import open_instance
 from usage_pipeline.sandbox import SandboxServer
+from usage_pipeline.settings import Settings
 from usage_pipeline.stages import Runtime
 from usage_pipeline_tests.orchestration.conftest import ANTHROPIC, FIRST_DAY, OPENAI, day
 
@@ -39,12 +40,12 @@ def backfill(
 
 class _Backfill:
     def __init__(self, runtime: Runtime, environ: dict[str, str]) -> None:
-        self.runtime, self.environ = runtime, environ
+        self.runtime, self.environ, self.settings = runtime, environ, runtime.settings
         self.progress: list[str] = []
 
     def __call__(self, days: int = 1, *keys: str) -> BackfillOutcome:
         end = FIRST_DAY + timedelta(days=days)
-        return run_backfill(self.runtime.settings, self.environ, FIRST_DAY, end, keys, self.progress.append)
+        return run_backfill(self.settings, self.environ, FIRST_DAY, end, keys, self.progress.append)
 
 
 def test_a_backfill_runs_every_stage_and_check_and_keeps_the_runs(backfill: _Backfill) -> None:
@@ -98,7 +99,19 @@ def test_a_key_that_fails_holds_up_neither_the_others_nor_what_comes_after(
     with pytest.raises(UsagePipelineError, match="backfill_incomplete") as raised:
         outcome.raise_if_failed()
     assert raised.value.exit_code == 1
-    assert f"raw_provider_pulls {OPENAI} (2025-03-01 to 2025-03-01)" in str(raised.value)
+    assert f"raw_provider_pulls {OPENAI}, 2025-03-01 to 2025-03-01: {failed.error}" in str(raised.value)
+
+
+def test_a_pull_that_is_turned_off_is_skipped_with_its_reason_and_is_no_failure(
+    backfill: _Backfill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backfill.settings = Settings(disabled_providers=("openai",))
+    outcome = backfill()
+    [skipped] = [stage for stage in outcome.stages if stage.state == "skipped"]
+    assert skipped.key == OPENAI
+    assert "USAGE_DISABLED_PROVIDERS" in (skipped.note or "")
+    assert any("USAGE_DISABLED_PROVIDERS" in line for line in outcome.lines())
+    assert outcome.ok
 
 
 def test_only_the_named_keys_are_pulled_and_others_keep_what_they_have(backfill: _Backfill) -> None:
