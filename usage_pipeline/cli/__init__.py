@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """The entry point. Ends the process: exit code 0, 1 (failure) or 2 (usage)."""
+    """The entry point. Ends the process: exit code 0, 1 (failure), 2 (usage) or 130 (Ctrl-C)."""
     from usage_pipeline.cli.app import app
 
     app(prog_name="usage-pipeline")

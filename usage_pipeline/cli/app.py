@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from usage_pipeline.cli import backfill, database, demo, hermes, keys, report, workspaces
 from usage_pipeline.cli.failures import describe
+
+INTERRUPTED: Final = 130
+"""The exit code of a command that Ctrl-C ended, as shells know it."""
 
 
 class OneLineErrors(TyperGroup):
@@ -37,6 +40,8 @@ class OneLineErrors(TyperGroup):
                 typer.echo(failure.traceback, err=True, nl=False)
             typer.echo(failure.line, err=True)
             sys.exit(failure.exit_code)
+        if code == INTERRUPTED:
+            typer.echo(describe(typer.Abort(), os.environ).line, err=True)
         sys.exit(code if isinstance(code, int) else 0)
 
 

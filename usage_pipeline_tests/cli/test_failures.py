@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from usage_pipeline.cli.app import INTERRUPTED, app
 from usage_pipeline.cli.failures import describe
 from usage_pipeline.ledger import server
 from usage_pipeline_tests.cli.conftest import CommandLine
@@ -150,3 +151,16 @@ def test_help_answers_at_once() -> None:
     ).stdout.split()
     assert slow.isdisjoint(loaded)
     assert time.monotonic() - started < 30
+
+
+def test_ctrl_c_ends_a_command_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("usage_pipeline.cli.workspaces.opened", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        app(["workspace", "list"], prog_name="usage-pipeline")
+    assert ended.value.code == INTERRUPTED
+    assert capsys.readouterr().err.splitlines()[-1] == "error: [aborted] usage-pipeline: stopped before the end."
