@@ -47,6 +47,18 @@ def rows_in_all(connection: Connection, table: StoredTable) -> int:
     return int(connection.execute(text(_IN_ALL[table])).scalar_one())
 
 
+def superseded_in_all(connection: Connection) -> int:
+    """How many versions of rows were superseded so far, by a newer one or by none."""
+    return int(
+        connection.execute(
+            text(
+                "SELECT (SELECT count(*) FROM usage_event_history) + (SELECT count(*) FROM billed_cost_history)"
+                " + (SELECT count(*) FROM reconciled_usage_history)"
+            )
+        ).scalar_one()
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class TokenTotals:
     """Tokens of one provider, route and model over some days, every class summed, by ``ledger.reconciled.GROUPS``.

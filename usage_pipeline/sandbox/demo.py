@@ -29,7 +29,7 @@ from usage_pipeline.credentials.vault import KeyRingSource
 from usage_pipeline.hermes.inbox import receive
 from usage_pipeline.ledger.hermes_feeds import HermesFeed, add_hermes_feed, find_hermes_feed
 from usage_pipeline.ledger.provider_keys import find_provider_key, key_slug, set_base_url
-from usage_pipeline.ledger.stored_rows import StoredTable, rows_in_all
+from usage_pipeline.ledger.stored_rows import StoredTable, rows_in_all, superseded_in_all
 from usage_pipeline.ledger.workspaces import Workspace, add_workspace, find_workspace
 from usage_pipeline.orchestration.backfill import run_backfill
 from usage_pipeline.orchestration.backfill_outcome import BackfillOutcome
@@ -95,15 +95,16 @@ def run_demo(environ: Mapping[str, str], now: datetime, print_line: Callable[[st
 
 
 def _stored(runtime: Runtime) -> dict[str, int]:
-    """How many rows stand, by table."""
+    """How many rows stand, by table, and how many versions were superseded."""
     with runtime.engine.connect() as connection:
-        return {table: rows_in_all(connection, table) for table in _TABLES}
+        standing: dict[str, int] = {table: rows_in_all(connection, table) for table in _TABLES}
+        return {**standing, "superseded versions": superseded_in_all(connection)}
 
 
 def _print_changes(before: Mapping[str, int], after: Mapping[str, int], print_line: Callable[[str], None]) -> None:
-    new = {table: after[table] - before[table] for table in _TABLES}
+    new = {what: after[what] - before[what] for what in after}
     if any(new.values()):
-        told = ", ".join(f"{count:+,} {table}" for table, count in new.items())
+        told = ", ".join(f"{count:+,} {what}" for what, count in new.items())
         print_line(f"This run changed the number of rows by: {told}.")
     else:
         print_line("This run changed nothing: every answer was the same as before.")
