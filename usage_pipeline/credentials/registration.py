@@ -41,7 +41,7 @@ from usage_pipeline.ledger.provider_keys import (
     lock_registrations,
     store_secret,
 )
-from usage_pipeline.ledger.workspaces import Workspace, get_workspace
+from usage_pipeline.ledger.workspaces import Workspace, get_workspace, list_workspaces
 from usage_pipeline.providers.contract import Provider
 
 SecretSource = Secret | SecretReference
@@ -122,7 +122,7 @@ def register_key(
         raise already_registered(request.slug)
     _keep_demo_apart(workspace, request)
     claim = request.claim()
-    others = [key for key in list_provider_keys(connection) if key.provider == request.provider.name]
+    others = _comparable(connection, request.provider.name, request.workspace)
     claims = _claims(connection, others)
     refuse_stated_overlap(claim, claims.values())
     secret_notes = _refuse_same_secret(claim, request.source, others, claims, rings, environ)
@@ -163,7 +163,7 @@ def replace_secret(
     lock_registrations(connection)
     get_provider_key(connection, slug)
     (key,) = lock_provider_keys(connection, (slug,))
-    same_provider = [other for other in list_provider_keys(connection) if other.provider == key.provider]
+    same_provider = _comparable(connection, key.provider, key.workspace)
     claims = _claims(connection, same_provider)
     others = [other for other in same_provider if other.slug != slug]
     notes = _refuse_same_secret(claims[slug], source, others, claims, rings, environ)
@@ -192,11 +192,7 @@ def refuse_secret_of_another_workspace(
     When the key was registered its secret may not have been there to compare. Raises :class:`InvalidInputError`
     ``scope_overlaps`` or ``account_unclear`` as registration does.
     """
-    others = [
-        other
-        for other in list_provider_keys(connection)
-        if other.provider == key.provider and other.workspace != key.workspace
-    ]
+    others = [o for o in _comparable(connection, key.provider, key.workspace) if o.workspace != key.workspace]
     claims = _claims(connection, [key, *others])
     sharing = [claims[other.slug] for other in others if _opened(other, rings, environ) == secret]
     refuse_shared_secret(claims[key.slug], sharing)
@@ -211,6 +207,16 @@ def _keep_demo_apart(workspace: Workspace, request: KeyRequest) -> None:
             where=request.slug,
             remedy="Run: usage-pipeline workspace add NAME, and register the key there.",
         )
+
+
+def _comparable(connection: Connection, provider: str, workspace: str) -> list[ProviderKey]:
+    """The provider's keys whose spending could be the workspace's too: a demo's made-up spending is nobody else's."""
+    demos = {one.slug for one in list_workspaces(connection) if one.demo}
+    return [
+        key
+        for key in list_provider_keys(connection)
+        if key.provider == provider and (key.workspace in demos) == (workspace in demos)
+    ]
 
 
 def _claims(connection: Connection, keys: Sequence[ProviderKey]) -> Mapping[str, Claim]:

@@ -18,7 +18,6 @@ import msgspec
 from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.errors import PermanentError, UsagePipelineError
 
-Width = Literal["1h", "1d"]
 WIDTH_SECONDS: Mapping[str, int] = {"1h": 3600, "1d": 86400}
 
 

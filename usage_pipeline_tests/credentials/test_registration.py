@@ -11,7 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from usage_pipeline.credentials.references import SecretReference
-from usage_pipeline.credentials.registration import KeyRequest, SecretSource, register_key
+from usage_pipeline.credentials.registration import (
+    KeyRequest,
+    SecretSource,
+    refuse_secret_of_another_workspace,
+    register_key,
+)
 from usage_pipeline.credentials.sealing import SealingError
 from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.credentials.vault import KeyRingSource, reveal
@@ -121,3 +126,15 @@ def test_of_two_overlapping_registrations_at_once_one_is_refused(engine: sa.Engi
 
 def test_a_request_never_shows_its_secret() -> None:
     assert TEXT not in repr(request_for(Secret(TEXT)))
+
+
+def test_a_demos_key_is_no_overlap_with_a_real_workspaces(engine: sa.Engine, rings: KeyRingSource) -> None:
+    with engine.begin() as connection:
+        add_workspace(connection, "demo", name=None, now=NOW, demo=True)
+    made_up = dataclasses.replace(request_for(Secret(TEXT), workspace="demo"), base_url="http://127.0.0.1:1")
+    registered(engine, rings, made_up)
+    key = registered(engine, rings, request_for(Secret(TEXT)))
+    with engine.begin() as connection:
+        refuse_secret_of_another_workspace(connection, key, Secret(TEXT), rings, {})
+    with pytest.raises(InvalidInputError, match="scope_overlaps"):
+        registered(engine, rings, request_for(Secret(TEXT), workspace="globex"))
