@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from usage_pipeline.errors import ExitCode, UsagePipelineError
-from usage_pipeline.sandbox.server import DEFAULT_ANTHROPIC_KEY, DEFAULT_OPENAI_KEY, SandboxServer
+from usage_pipeline.sandbox.faces import DEFAULT_ANTHROPIC_KEY, DEFAULT_OPENAI_KEY, DEFAULT_OPENAI_STANDARD_KEY
+from usage_pipeline.sandbox.server import SandboxServer
 from usage_pipeline.sandbox.world import World
 
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with SandboxServer(world, port=options.port) as server:
             sys.stdout.write(
                 f"OpenAI base URL: {server.openai_base_url} (key {DEFAULT_OPENAI_KEY})\n"
+                f"OpenAI legacy usage: {server.openai_base_url}/usage (key {DEFAULT_OPENAI_STANDARD_KEY})\n"
                 f"Anthropic base URL: {server.anthropic_base_url} (key {DEFAULT_ANTHROPIC_KEY})\n"
                 f"Switches: {server.anthropic_base_url}/_sandbox/switches\n"
             )

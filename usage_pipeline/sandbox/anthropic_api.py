@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import accumulate
 
-from usage_pipeline.sandbox.anthropic_request import AnthropicQuery, read_query
+from usage_pipeline.sandbox.anthropic_request import AnthropicQuery, bad, read_query
 from usage_pipeline.sandbox.exchange import Answer, ApiRequest, Document, Scene, answered_dimensions, spoil
 from usage_pipeline.sandbox.paging import Bucket, Cursor, clipped_buckets, page_token
 from usage_pipeline.sandbox.traffic import AnthropicCounts, AnthropicRow, added
@@ -57,6 +58,7 @@ def usage_messages(request: ApiRequest, scene: Scene) -> Answer:
         [_usage_result(dict(zip(asked, key, strict=True)), groups[key], newest) for key in sorted(groups, key=str)]
         for groups in sums.values()
     ]
+    _check_result_count([len(held) for held in results], scene.switches.anthropic_results_max)
     return _page(query, buckets, results, scene)
 
 
@@ -78,6 +80,20 @@ def cost_report(request: ApiRequest, scene: Scene) -> Answer:
         for groups in sums.values()
     ]
     return _page(query, buckets, results, scene)
+
+
+def _check_result_count(counts: list[int], results_max: int | None) -> None:
+    """Raises a 400 when a response would hold too many results; it names the largest limit that fits this response.
+
+    That the cap exists, and that a smaller limit or fewer dimensions help, is from connectors run against the live
+    API; its size and the message are not published.
+    """
+    if results_max is None or sum(counts) <= results_max:
+        return
+    held = list(accumulate(counts))
+    fitting = sum(total <= results_max for total in held)
+    remedy = f"Reduce limit to {fitting} or specify" if fitting else "Specify"
+    raise bad(f"Response would exceed the maximum number of results. {remedy} fewer group_by[] dimensions.")
 
 
 def _dimension(row: AnthropicRow, name: str) -> str | None:

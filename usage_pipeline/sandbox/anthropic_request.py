@@ -17,7 +17,6 @@ from usage_pipeline.sandbox.switches import ANTHROPIC_COSTS_PATH, ANTHROPIC_USAG
 
 API_VERSION = "2023-06-01"
 _GROUP_BY = "group_by[]"
-_GROUP_BY_MAX = 5
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _SCALARS = frozenset({"starting_at", "ending_at", "bucket_width", "limit", "page"})
 
@@ -90,9 +89,9 @@ def authenticate(request: ApiRequest, keys: Collection[str]) -> None:
         raise refuse(401, "authentication_error", "invalid x-api-key")
     version = request.headers.get("anthropic-version")
     if version is None:
-        raise _bad("anthropic-version: header is required")
+        raise bad("anthropic-version: header is required")
     if version != API_VERSION:
-        raise _bad(f'anthropic-version: "{version}" is not a valid version')
+        raise bad(f'anthropic-version: "{version}" is not a valid version')
 
 
 def read_query(request: ApiRequest, scene: Scene) -> AnthropicQuery:
@@ -103,21 +102,21 @@ def read_query(request: ApiRequest, scene: Scene) -> AnthropicQuery:
     filters = {
         name: attribute for name, attribute in endpoint.filters.items() if newest or name not in endpoint.filters_2026
     }
-    _check_names(request, {*filters, _GROUP_BY})
+    check_names(request, _SCALARS, {*filters, _GROUP_BY})
     width = request.value("bucket_width") or "1d"
     if width not in endpoint.limits:
-        raise _bad(_one_of("bucket_width", endpoint.limits))
+        raise bad(one_of("bucket_width", endpoint.limits))
     group_by = request.values(_GROUP_BY)
-    if len(group_by) > _GROUP_BY_MAX:
-        raise _bad(f"Cannot specify more than {_GROUP_BY_MAX} {_GROUP_BY} dimensions.")
+    if len(group_by) > scene.switches.anthropic_group_by_max:
+        raise bad(f"Cannot specify more than {scene.switches.anthropic_group_by_max} {_GROUP_BY} dimensions.")
     for index, name in enumerate(group_by):
         if name not in dimensions:
-            raise _bad(_one_of(f"group_by.{index}", dimensions))
+            raise bad(one_of(f"group_by.{index}", dimensions))
     digest = fingerprint(request.path, request.query)
     return AnthropicQuery(
-        here=_here(request, digest, _range(request, scene, WIDTH_SECONDS[width])),
+        here=read_page(request, digest, _range(request, scene, WIDTH_SECONDS[width])),
         width_s=WIDTH_SECONDS[width],
-        limit=_limit(request, *endpoint.limits[width]),
+        limit=read_limit(request, *endpoint.limits[width]),
         group_by=tuple(dict.fromkeys(group_by)),
         filters={
             attribute: frozenset(_filter(request, name)) for name, attribute in filters.items() if request.values(name)
@@ -126,18 +125,19 @@ def read_query(request: ApiRequest, scene: Scene) -> AnthropicQuery:
     )
 
 
-def _check_names(request: ApiRequest, arrays: set[str]) -> None:
+def check_names(request: ApiRequest, scalars: Collection[str], arrays: Collection[str] = ()) -> None:
+    """Raises a 400 for a parameter that the endpoint does not know, and for a scalar that is given twice."""
     for name in sorted(request.names()):
-        if name not in _SCALARS and name not in arrays:
-            raise _bad(f"{name}: Extra inputs are not permitted")
-        if name in _SCALARS and len(request.values(name)) > 1:
-            raise _bad(f"{name}: Input should be given once")
+        if name not in scalars and name not in arrays:
+            raise bad(f"{name}: Extra inputs are not permitted")
+        if name in scalars and len(request.values(name)) > 1:
+            raise bad(f"{name}: Input should be given once")
 
 
 def _range(request: ApiRequest, scene: Scene, width_s: int) -> Cursor:
     """The closed buckets of the range: the start snapped down, the end at the last boundary that has passed."""
     if not request.value("starting_at"):
-        raise _bad("starting_at: Field required")
+        raise bad("starting_at: Field required")
     start_s = _instant(request, "starting_at") or 0
     start_s -= start_s % width_s
     now_s = int(scene.world.now().timestamp())
@@ -148,7 +148,7 @@ def _range(request: ApiRequest, scene: Scene, width_s: int) -> Cursor:
         wants_today = ending_s is None or ending_s > now_s
         end_s += width_s if wants_today else 0
     if end_s <= start_s:
-        raise _bad("ending date must be after starting date")
+        raise bad("ending date must be after starting date")
     return Cursor(end_s, start_s, 1)
 
 
@@ -162,19 +162,20 @@ def _instant(request: ApiRequest, name: str) -> int | None:
             raise ValueError
         return int(datetime.fromisoformat(text).timestamp())
     except ValueError:
-        raise _bad(f"{name}: Input should be a valid RFC 3339 datetime") from None
+        raise bad(f"{name}: Input should be a valid RFC 3339 datetime") from None
 
 
-def _limit(request: ApiRequest, default: int, maximum: int) -> int:
+def read_limit(request: ApiRequest, default: int, maximum: int) -> int:
+    """The ``limit`` parameter; raises a 400 unless it is a whole number from 1 to ``maximum``."""
     text = request.value("limit")
     if text is None:
         return default
     if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 9):
-        raise _bad("limit: Input should be a valid integer")
+        raise bad("limit: Input should be a valid integer")
     if int(text) < 1:
-        raise _bad("limit: Input should be greater than or equal to 1")
+        raise bad("limit: Input should be greater than or equal to 1")
     if int(text) > maximum:
-        raise _bad(f"limit: Input should be less than or equal to {maximum}")
+        raise bad(f"limit: Input should be less than or equal to {maximum}")
     return int(text)
 
 
@@ -183,24 +184,27 @@ def _filter(request: ApiRequest, name: str) -> list[str]:
     allowed = _ALLOWED_VALUES.get(name)
     for index, value in enumerate(values):
         if allowed is not None and value not in allowed:
-            raise _bad(_one_of(f"{name.removesuffix('[]')}.{index}", allowed))
+            raise bad(one_of(f"{name.removesuffix('[]')}.{index}", allowed))
     return values
 
 
-def _here(request: ApiRequest, digest: bytes, first: Cursor) -> Cursor:
+def read_page(request: ApiRequest, digest: bytes, first: Cursor) -> Cursor:
+    """Where the asked page begins; raises a 400 for a token that is not of these parameters."""
     token = request.value("page")
     if token is None:
         return first
     cursor = read_page_token(token, digest)
     if cursor is None:
-        raise _bad("page: Invalid page token, or it does not belong to these parameters")
+        raise bad("page: Invalid page token, or it does not belong to these parameters")
     return cursor
 
 
-def _one_of(name: str, allowed: Collection[str]) -> str:
+def one_of(name: str, allowed: Collection[str]) -> str:
+    """The message for a value outside of a fixed set."""
     listed = ", ".join(f"'{text}'" for text in allowed)
     return f"{name}: Input should be one of {listed}"
 
 
-def _bad(message: str) -> Refusal:
+def bad(message: str) -> Refusal:
+    """A 400 in Anthropic's shape."""
     return refuse(400, "invalid_request_error", message)

@@ -35,8 +35,9 @@ from usage_pipeline.orchestration.backfill import run_backfill
 from usage_pipeline.orchestration.backfill_outcome import BackfillOutcome
 from usage_pipeline.providers.registry import provider
 from usage_pipeline.reconcile.report import build_report
+from usage_pipeline.sandbox.faces import DEFAULT_ANTHROPIC_KEY, DEFAULT_OPENAI_KEY
 from usage_pipeline.sandbox.hermes_payload import hermes_payload
-from usage_pipeline.sandbox.server import DEFAULT_ANTHROPIC_KEY, DEFAULT_OPENAI_KEY, SandboxServer
+from usage_pipeline.sandbox.server import SandboxServer
 from usage_pipeline.sandbox.world import World
 from usage_pipeline.stages import Runtime, open_runtime
 

@@ -6,7 +6,7 @@ error body. JSON documents are plain dictionaries here because this is the wire.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,8 @@ from usage_pipeline.sandbox.switches import Fault, FaultKind, Switches
 from usage_pipeline.sandbox.world import World
 
 Document = dict[str, Any]
+Grants = Mapping[str, Collection[str]]
+"""The accepted keys, and for each what it may do or whom it stands for, in the face's own words."""
 SURPRISE_FIELD = "sandbox_surprise"
 NEGATIVE_TOKENS = -5
 NEGATIVE_AMOUNT = "-1.5"
@@ -22,11 +24,16 @@ NEGATIVE_AMOUNT = "-1.5"
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """A request's parameters in the order they came, names in full (``group_by[]`` is not ``group_by``)."""
+    """A request's parameters in the order they came, names in full (``group_by[]`` is not ``group_by``).
+
+    ``parts`` are the parameters inside the path, ``body`` is what came with a POST.
+    """
 
     path: str
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
+    parts: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
     def values(self, name: str) -> list[str]:
         """All values of one parameter, in order."""
@@ -43,19 +50,23 @@ class ApiRequest:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What an answer depends on beside the request: the truth, the switches, and the faults that hit this request."""
+    """What an answer depends on beside the request: the truth, the switches, and the faults that hit this request.
+
+    ``caller`` is whom the key stands for, where that changes the answer.
+    """
 
     world: World
     switches: Switches
     faults: tuple[Fault, ...] = ()
+    caller: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, JSON body and extra headers."""
+    """Status, JSON body (an object; a few APIs answer with a bare array or text) and extra headers."""
 
     status: int
-    body: Document
+    body: Document | list[Document] | str
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -64,6 +75,7 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, the API's, not
 
     def __init__(self, status: int, body: Document) -> None:
         super().__init__(status)
+        self.body = body
         self.answer = Answer(status, body)
 
 
@@ -105,8 +117,9 @@ def _results(body: Document) -> list[Document]:
 
 def _make_negative(results: list[Document]) -> None:
     for result in results:
-        if "output_tokens" in result:
-            result["output_tokens"] = NEGATIVE_TOKENS
+        if "amount" not in result:
+            counts = [name for name, value in result.items() if type(value) is int]
+            result["output_tokens" if "output_tokens" in counts else counts[0]] = NEGATIVE_TOKENS
         elif isinstance(result["amount"], dict):
             result["amount"]["value"] = NEGATIVE_AMOUNT
         else:

@@ -10,51 +10,30 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from usage_pipeline.sandbox.exchange import ApiRequest, Refusal, Scene
-from usage_pipeline.sandbox.paging import MINUTE_SECONDS, WIDTH_SECONDS, Cursor, fingerprint, read_page_token
-from usage_pipeline.sandbox.switches import OPENAI_COSTS_PATH, OPENAI_USAGE_PATH
+from usage_pipeline.sandbox.exchange import ApiRequest, Grants, Refusal, Scene
+from usage_pipeline.sandbox.openai_endpoints import OPENAI_REPORTS
+from usage_pipeline.sandbox.paging import (
+    MINUTE_SECONDS,
+    WIDTH_SECONDS,
+    Cursor,
+    fingerprint,
+    page_number_of,
+    read_page_token,
+)
+from usage_pipeline.sandbox.switches import OPENAI_COSTS_PATH, Switches
 
 USAGE_SCOPE = "api.usage.read"
+MANAGEMENT_SCOPE = "api.management.read"
 _COST_API_KEY_SINCE_S = 1764979200  # 2025-12-06 UTC: costs have no key dimension before it
 _LOOKBACK_DAYS = 365
 _SCALARS = frozenset({"start_time", "end_time", "bucket_width", "limit", "page", "batch"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Endpoint:
-    """Limits are (default, maximum) buckets per answer, by bucket width."""
-
-    limits: Mapping[str, tuple[int, int]]
-    dimensions: tuple[str, ...]
-    dimensions_2026: tuple[str, ...]
-    filters: tuple[str, ...]
-    filters_2026: tuple[str, ...] = ()
-    has_batch: bool = False
-
-
-_ENDPOINTS = {
-    OPENAI_USAGE_PATH: _Endpoint(
-        {"1m": (60, 1440), "1h": (24, 168), "1d": (7, 31)},
-        ("project_id", "user_id", "api_key_id", "model", "batch", "service_tier"),
-        ("api_source",),
-        ("project_ids", "user_ids", "api_key_ids", "models"),
-        has_batch=True,
-    ),
-    OPENAI_COSTS_PATH: _Endpoint(
-        {"1d": (7, 180)},
-        ("project_id", "line_item", "api_key_id"),
-        ("user_id", "api_source"),
-        ("project_ids", "api_key_ids"),
-        ("line_items",),
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class OpenAiQuery:
     """An accepted request. ``here`` is where its page begins and where the whole range ends, in Unix seconds.
 
-    ``filters`` maps a parameter such as ``project_ids`` to the values that may pass.
+    ``filters`` maps a dimension such as ``project_id`` to the values that may pass.
     """
 
     here: Cursor
@@ -73,8 +52,16 @@ def refuse(
     return Refusal(status, {"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
-def authenticate(request: ApiRequest, keys: Mapping[str, Collection[str]]) -> None:
-    """Raises a 401 for no key or an unknown one, a 403 for a key without the usage scope."""
+def authenticate(request: ApiRequest, keys: Grants) -> None:
+    """Raises a 401 for no key or an unknown one, a 403 for a key without the scope that the path needs."""
+    scopes = accepted(request, keys)
+    needed = USAGE_SCOPE if request.path in OPENAI_REPORTS else MANAGEMENT_SCOPE
+    if needed not in scopes:
+        raise refuse(403, f"You have insufficient permissions for this operation. Missing scopes: {needed}")
+
+
+def accepted(request: ApiRequest, keys: Grants) -> Collection[str]:
+    """What the request's key may do. Raises a 401 for no key or an unknown one."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
         raise refuse(401, "You didn't provide an API key. Use an Authorization header with Bearer auth.")
@@ -82,32 +69,39 @@ def authenticate(request: ApiRequest, keys: Mapping[str, Collection[str]]) -> No
         # The live API repeats the key's two ends; a client that prints bodies prints those.
         shown = f"{key[:8]}{'*' * 12}{key[-4:]}"
         raise refuse(401, f"Incorrect API key provided: {shown}.", code="invalid_api_key")
-    if USAGE_SCOPE not in keys[key]:
-        raise refuse(
-            403, f"You have insufficient permissions for this operation. Missing scopes: {USAGE_SCOPE}", code=None
-        )
+    return keys[key]
+
+
+def page_number(request: ApiRequest) -> int:
+    """Which page is asked for, from 1: a report's token tells it, a list's ``after`` only that it is a later one."""
+    token = request.value("page")
+    return page_number_of(token) if token else 1 + ("after" in request.names())
 
 
 def read_query(request: ApiRequest, scene: Scene) -> OpenAiQuery:
     """The accepted request; raises a 400 as the API would."""
-    endpoint = _ENDPOINTS[request.path]
+    report = OPENAI_REPORTS[request.path]
     newest = scene.switches.openai_contract == "2026"
-    dimensions = endpoint.dimensions + (endpoint.dimensions_2026 if newest else ())
-    filters = endpoint.filters + (endpoint.filters_2026 if newest else ())
-    _check_names(request, {*filters, "group_by"}, endpoint.has_batch)
+    dimensions = report.dimensions + (report.dimensions_2026 if newest else ())
+    filters = {**report.filters, **(report.filters_2026 if newest else {})}
+    check_parameters(request, _SCALARS if report.has_batch else _SCALARS - {"batch"}, {*filters, "group_by"})
 
     now_s = int(scene.world.now().timestamp())
     start_s = _start(request, now_s)
     width = request.value("bucket_width") or "1d"
-    if width not in endpoint.limits:
-        raise _invalid_value("bucket_width", width, endpoint.limits)
+    if width not in report.limits:
+        raise invalid_value("bucket_width", width, report.limits)
     group_by = tuple(dict.fromkeys(name for name in request.values("group_by") if "," not in name))
     for name in group_by:
         if name not in dimensions:
-            raise _invalid_value("group_by", name, dimensions)
-    if request.path == OPENAI_COSTS_PATH and "api_key_id" in group_by:
-        _check_cost_api_key(start_s, scene.switches.openai_costs_refuse_api_key_id)
-    limit = _limit(request, *endpoint.limits[width])
+            raise invalid_value("group_by", name, dimensions)
+    for name, choices in report.choices.items():
+        for value in _array(request, name):
+            if value not in choices:
+                raise invalid_value(name, value, choices)
+    if request.path == OPENAI_COSTS_PATH:
+        _check_cost_groups(request, group_by, start_s, scene.switches)
+    limit = _limit(request, *report.limits[width])
     end_s = _end(request, now_s)
     digest = fingerprint(request.path, request.query)
     return OpenAiQuery(
@@ -115,15 +109,16 @@ def read_query(request: ApiRequest, scene: Scene) -> OpenAiQuery:
         width_s=WIDTH_SECONDS[width],
         limit=limit,
         group_by=group_by,
-        filters={name: frozenset(values) for name in filters if (values := _array(request, name))},
+        filters={
+            dimension: frozenset(values) for name, dimension in filters.items() if (values := _array(request, name))
+        },
         batch=_batch(request),
         digest=digest,
     )
 
 
-def _check_names(request: ApiRequest, arrays: set[str], has_batch: bool) -> None:
-    """Unknown names are refused; an array's name with brackets is known but has no effect, as reported of the API."""
-    scalars = _SCALARS if has_batch else _SCALARS - {"batch"}
+def check_parameters(request: ApiRequest, scalars: Collection[str], arrays: Collection[str] = ()) -> None:
+    """Refuses unknown names; an array's name with brackets is known but has no effect, as reported of the API."""
     for name in sorted(request.names()):
         if name not in scalars and name.removesuffix("[]") not in arrays:
             raise refuse(400, f"Unknown query parameter: '{name}'.", param=name, code="unknown_parameter")
@@ -135,7 +130,7 @@ def _start(request: ApiRequest, now_s: int) -> int:
     """The range's start, floored to the minute."""
     if not request.value("start_time"):
         raise refuse(400, "Missing query parameter 'start_time'", param="start_time", code="missing_required_parameter")
-    start_s = _integer(request, "start_time") or 0
+    start_s = integer_parameter(request, "start_time") or 0
     floor = datetime.fromtimestamp(now_s, UTC).date() - timedelta(days=_LOOKBACK_DAYS)
     if datetime.fromtimestamp(start_s, UTC).date() < floor:
         message = (
@@ -148,8 +143,8 @@ def _start(request: ApiRequest, now_s: int) -> int:
 
 def _end(request: ApiRequest, now_s: int) -> int:
     """The range's end, not floored; it must lie after the start as it was asked for."""
-    start_s = _integer(request, "start_time") or 0
-    end_s = _integer(request, "end_time")
+    start_s = integer_parameter(request, "start_time") or 0
+    end_s = integer_parameter(request, "end_time")
     if end_s is not None and end_s > now_s:
         raise refuse(400, "Invalid end_time: it must not be in the future.", param="end_time")
     end_s = now_s if end_s is None else end_s
@@ -159,7 +154,7 @@ def _end(request: ApiRequest, now_s: int) -> int:
 
 
 def _limit(request: ApiRequest, default: int, maximum: int) -> int:
-    limit = _integer(request, "limit")
+    limit = integer_parameter(request, "limit")
     if limit is None:
         return default
     if limit < 1:
@@ -176,7 +171,7 @@ def _batch(request: ApiRequest) -> bool | None:
     if text is None:
         return None
     if text not in ("true", "false"):
-        raise _invalid_value("batch", text, ("true", "false"))
+        raise invalid_value("batch", text, ("true", "false"))
     return text == "true"
 
 
@@ -194,16 +189,26 @@ def _here(request: ApiRequest, digest: bytes, first: Cursor) -> Cursor:
     return cursor
 
 
-def _check_cost_api_key(start_s: int, refused: bool) -> None:
-    if refused:
-        raise refuse(400, "Grouping by api_key_id is not available for this organization.", param="group_by")
-    if start_s < _COST_API_KEY_SINCE_S:
+def _check_cost_groups(request: ApiRequest, group_by: tuple[str, ...], start_s: int, switches: Switches) -> None:
+    """The combinations that costs refuse, always or for some organisations."""
+    if "api_key_id" in group_by:
+        if switches.openai_costs_refuse_api_key_id:
+            raise refuse(400, "Grouping by api_key_id is not available for this organization.", param="group_by")
+        if start_s < _COST_API_KEY_SINCE_S:
+            raise refuse(
+                400, f"Grouping by api_key_id needs a start_time of {_COST_API_KEY_SINCE_S} or later.", param="group_by"
+            )
+    by_project = "project_id" in group_by or bool(_array(request, "project_ids"))
+    if switches.openai_costs_refuse_user_id_with_project and "user_id" in group_by and by_project:
         raise refuse(
-            400, f"Grouping by api_key_id needs a start_time of {_COST_API_KEY_SINCE_S} or later.", param="group_by"
+            400,
+            "Grouping by user_id together with project_id is not available for this organization.",
+            param="group_by",
         )
 
 
-def _integer(request: ApiRequest, name: str) -> int | None:
+def integer_parameter(request: ApiRequest, name: str) -> int | None:
+    """A whole number, or None when the parameter is absent. Raises Refusal."""
     text = request.value(name)
     if text is None:
         return None
@@ -212,6 +217,7 @@ def _integer(request: ApiRequest, name: str) -> int | None:
     return int(text)
 
 
-def _invalid_value(name: str, value: str, allowed: Collection[str]) -> Refusal:
+def invalid_value(name: str, value: str, allowed: Collection[str]) -> Refusal:
+    """The refusal of a value that is none of the allowed ones."""
     listed = ", ".join(f"'{text}'" for text in allowed)
     return refuse(400, f"Invalid value: '{value}'. Supported values are: {listed}.", param=name, code="invalid_value")

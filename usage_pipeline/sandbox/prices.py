@@ -16,6 +16,7 @@ from usage_pipeline.sandbox.traffic import AnthropicRow, OpenAiRow
 
 _PER_TOKEN = Decimal("1e-6")
 _CENTS_PER_DOLLAR = Decimal(100)
+WEB_SEARCH_LINE_ITEM = "web search tool calls"
 ZERO_AMOUNT = "0E-6176"
 """What the live API has been seen to send for nothing at all."""
 
@@ -46,17 +47,18 @@ class AnthropicRates:
 
 @dataclass(frozen=True, slots=True)
 class OpenAiCharge:
-    """One line of the bill. ``amount_usd`` is exact; ``quantity`` is tokens."""
+    """One line of the bill. ``amount_usd`` is exact; ``quantity`` is in ``quantity_unit``; ``model`` may be empty."""
 
     at_s: int
     project_id: str
-    api_key_id: str
-    user_id: str
+    api_key_id: str | None
+    user_id: str | None
     api_source: str
     line_item: str
-    quantity: int
+    quantity: int | Decimal
     amount_usd: Decimal
     model: str
+    quantity_unit: str = "tokens"
 
 
 @dataclass(frozen=True, slots=True)

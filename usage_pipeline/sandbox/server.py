@@ -1,7 +1,7 @@
-"""The sandbox as a real HTTP server on loopback: both provider APIs, the switches, and a log of requests.
+"""The sandbox as a real HTTP server on loopback: the providers' APIs, the switches, and a log of requests.
 
-In: a :class:`World`, switches and the keys to accept. Out: two base URLs to point a client at. The server runs in its
-own thread on 127.0.0.1 only. It keeps the method, path and query of what was asked, never a header.
+In: a :class:`World`, switches and the keys to accept. Out: a base URL per provider to point a client at. The server
+runs in its own thread on 127.0.0.1 only. It keeps the method, path and query of what was asked, never a header.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from email.utils import format_datetime
 from types import TracebackType
@@ -30,41 +30,15 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from usage_pipeline.errors import InvalidInputError, TransientError
-from usage_pipeline.sandbox import anthropic_api, anthropic_request, openai_api, openai_request
-from usage_pipeline.sandbox.exchange import Answer, ApiRequest, Document, Refusal, Scene
-from usage_pipeline.sandbox.paging import page_number_of
-from usage_pipeline.sandbox.switches import (
-    ANTHROPIC_COSTS_PATH,
-    ANTHROPIC_USAGE_PATH,
-    OPENAI_COSTS_PATH,
-    OPENAI_USAGE_PATH,
-    Fault,
-    FaultKind,
-    SwitchBoard,
-    Switches,
-)
+from usage_pipeline.sandbox.exchange import Answer, ApiRequest, Grants, Refusal, Scene
+from usage_pipeline.sandbox.faces import FACES, Face, face_named, face_of
+from usage_pipeline.sandbox.switches import Fault, FaultKind, SwitchBoard, Switches
 from usage_pipeline.sandbox.world import World
 
 LOOPBACK = "127.0.0.1"
-DEFAULT_OPENAI_KEY = "sk-admin-sandbox-openai"
-DEFAULT_OPENAI_KEY_WITHOUT_SCOPE = "sk-proj-sandbox-openai"
-DEFAULT_ANTHROPIC_KEY = "sk-ant-admin01-sandbox-anthropic"
-DEFAULT_OPENAI_KEYS: Mapping[str, Collection[str]] = {
-    DEFAULT_OPENAI_KEY: frozenset({openai_request.USAGE_SCOPE}),
-    DEFAULT_OPENAI_KEY_WITHOUT_SCOPE: frozenset(),
-}
-DEFAULT_ANTHROPIC_KEYS: Collection[str] = frozenset({DEFAULT_ANTHROPIC_KEY})
-
 _LOG_ENTRIES_MAX = 20_000
 _START_TIMEOUT_S = 10.0
 _HTML = "<!doctype html><html><body><h1>We will be back soon</h1></body></html>"
-_ENDPOINTS = {
-    OPENAI_USAGE_PATH: openai_api.usage_completions,
-    OPENAI_COSTS_PATH: openai_api.costs,
-    ANTHROPIC_USAGE_PATH: anthropic_api.usage_messages,
-    ANTHROPIC_COSTS_PATH: anthropic_api.cost_report,
-}
-_ANTHROPIC_PREFIX = "/v1/organizations/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +52,11 @@ class LoggedRequest:
 
 
 class SandboxServer:
-    """Both APIs on one loopback port; a context manager.
+    """All faces (see ``faces``) on one loopback port; a context manager.
 
-    ``openai_keys`` maps an accepted key to its scopes, ``anthropic_keys`` lists the accepted ones. ``port`` 0 takes a
-    free one. Entering raises TransientError ``sandbox_port_taken`` or ``sandbox_not_started``.
+    ``keys`` replaces the accepted keys of the faces that it names; ``openai_keys`` (key to scopes) and
+    ``anthropic_keys`` do so for those two. ``port`` 0 takes a free one. Entering raises TransientError
+    ``sandbox_port_taken`` or ``sandbox_not_started``.
     """
 
     def __init__(
@@ -89,14 +64,18 @@ class SandboxServer:
         world: World,
         *,
         switches: Switches | None = None,
-        openai_keys: Mapping[str, Collection[str]] = DEFAULT_OPENAI_KEYS,
-        anthropic_keys: Collection[str] = DEFAULT_ANTHROPIC_KEYS,
+        openai_keys: Grants | None = None,
+        anthropic_keys: Collection[str] | None = None,
+        keys: Mapping[str, Grants] | None = None,
         port: int = 0,
     ) -> None:
         self.world = world
         self._board = SwitchBoard(switches or Switches())
-        self._openai_keys = dict(openai_keys)
-        self._anthropic_keys = frozenset(anthropic_keys)
+        self._keys: dict[str, Grants] = {face.name: face.default_keys for face in FACES} | dict(keys or {})
+        if openai_keys is not None:
+            self._keys["openai"] = dict(openai_keys)
+        if anthropic_keys is not None:
+            self._keys["anthropic"] = dict.fromkeys(anthropic_keys, ())
         self._asked_port = port
         self._log: deque[LoggedRequest] = deque(maxlen=_LOG_ENTRIES_MAX)
         self._transports: dict[tuple[str, int], asyncio.Transport] = {}
@@ -113,15 +92,29 @@ class SandboxServer:
     ) -> None:
         self.stop()
 
+    def base_url(self, face: str) -> str:
+        """What stands before the paths that a client of that face adds. Raises KeyError for an unknown face."""
+        return f"http://{LOOPBACK}:{self.port}{face_named(face).base_path}"
+
     @property
     def openai_base_url(self) -> str:
         """What stands before ``/organization/...``."""
-        return f"http://{LOOPBACK}:{self.port}/v1"
+        return self.base_url("openai")
 
     @property
     def anthropic_base_url(self) -> str:
         """What stands before ``/v1/organizations/...``."""
-        return f"http://{LOOPBACK}:{self.port}"
+        return self.base_url("anthropic")
+
+    @property
+    def openrouter_base_url(self) -> str:
+        """What stands before ``/activity``."""
+        return self.base_url("openrouter")
+
+    @property
+    def litellm_base_url(self) -> str:
+        """What stands before ``/spend/logs/v2``."""
+        return self.base_url("litellm")
 
     @property
     def requests(self) -> tuple[LoggedRequest, ...]:
@@ -212,10 +205,13 @@ class _ApiFace:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         query = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        faults = self._sandbox._board.take_faults(path, page_number_of(dict(query).get("page")))
-        kinds = {fault.kind for fault in faults}
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        response = self._broken(path, faults) or self._answered(method, ApiRequest(path, query, headers), faults)
+        body = b"" if method == "GET" else await _body(receive)
+        request = ApiRequest(path, query, headers, body=body)
+        face = face_of(path)
+        faults = self._sandbox._board.take_faults(path, face.page_number(request))
+        kinds = {fault.kind for fault in faults}
+        response = self._broken(face, faults) or self._answered(face, method, request, faults)
         nothing = FaultKind.CONNECTION_RESET in kinds
         self._sandbox._log.append(LoggedRequest(method, path, query, None if nothing else response.status_code))
 
@@ -231,29 +227,22 @@ class _ApiFace:
         else:
             await response(scope, receive, send)
 
-    def _answered(self, method: str, request: ApiRequest, faults: tuple[Fault, ...]) -> Response:
+    def _answered(self, face: Face, method: str, request: ApiRequest, faults: tuple[Fault, ...]) -> Response:
         sandbox = self._sandbox
-        is_anthropic = request.path.startswith(_ANTHROPIC_PREFIX)
         try:
-            endpoint = _ENDPOINTS.get(request.path)
-            if endpoint is None or method != "GET":
-                raise _not_served(method, request.path, is_anthropic, endpoint is None)
-            if is_anthropic:
-                anthropic_request.authenticate(request, sandbox._anthropic_keys)
-            else:
-                openai_request.authenticate(request, sandbox._openai_keys)
-            answer = endpoint(request, Scene(sandbox.world, sandbox.switches, faults))
+            answerer, parts = face.answerer(method, request.path)
+            caller = face.authenticate(request, sandbox._keys[face.name])
+            answer = answerer(replace(request, parts=parts), Scene(sandbox.world, sandbox.switches, faults, caller))
         except Refusal as refusal:
             answer = refusal.answer
-        return _json(answer, is_anthropic, len(sandbox._log))
+        return _json(answer, face.request_id_header, len(sandbox._log))
 
-    def _broken(self, path: str, faults: tuple[Fault, ...]) -> Response | None:
+    def _broken(self, face: Face, faults: tuple[Fault, ...]) -> Response | None:
         """The answer of a fault that leaves no room for a good one."""
         for fault in faults:
             match fault.kind:
                 case FaultKind.STATUS:
-                    body = _fault_body(path.startswith(_ANTHROPIC_PREFIX), fault.status)
-                    return JSONResponse(body, fault.status, headers=self._retry_after(fault))
+                    return JSONResponse(face.fault_body(fault.status), fault.status, headers=self._retry_after(fault))
                 case FaultKind.HTML:
                     return HTMLResponse(_HTML)
                 case FaultKind.REDIRECT:
@@ -272,26 +261,19 @@ class _ApiFace:
         return {"retry-after": fault.retry_after}
 
 
-def _not_served(method: str, path: str, is_anthropic: bool, unknown: bool) -> Refusal:
-    status, message = (404, f"Not found: {path}") if unknown else (405, f"Method {method} is not allowed.")
-    if is_anthropic:
-        return anthropic_request.refuse(status, "not_found_error" if unknown else "invalid_request_error", message)
-    return openai_request.refuse(status, message)
+def _json(answer: Answer, id_header: str, number: int) -> Response:
+    return JSONResponse(answer.body, answer.status, headers={id_header: f"req_sandbox{number:08d}", **answer.headers})
 
 
-def _fault_body(is_anthropic: bool, status: int) -> Document:
-    """The provider's error body for a status that a fault forces."""
-    limited = status == 429
-    message = "Rate limit reached." if limited else "The server had an error."
-    if is_anthropic:
-        return anthropic_request.refuse(status, "rate_limit_error" if limited else "api_error", message).answer.body
-    kind, code = ("requests", "rate_limit_exceeded") if limited else ("server_error", None)
-    return openai_request.refuse(status, message, kind=kind, code=code).answer.body
-
-
-def _json(answer: Answer, is_anthropic: bool, number: int) -> Response:
-    name = "request-id" if is_anthropic else "x-request-id"
-    return JSONResponse(answer.body, answer.status, headers={name: f"req_sandbox{number:08d}", **answer.headers})
+async def _body(receive: Receive) -> bytes:
+    """The request's whole body."""
+    body = b""
+    while True:
+        message = await receive()
+        part: bytes = message.get("body", b"")
+        body += part
+        if not message.get("more_body", False):
+            return body
 
 
 async def _left_within(delay_s: float, receive: Receive) -> bool:

@@ -34,9 +34,11 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
     "openai_null_dimension": (None, ""),
     "openai_extras": (True, False),
     "openai_costs_refuse_api_key_id": (True, False),
+    "openai_costs_refuse_user_id_with_project": (True, False),
     "anthropic_cost_open_day": (True, False),
 }
-_COUNTS = ("revision", "alter_from_revision", "late_minutes")
+_COUNTS = ("revision", "alter_from_revision", "late_minutes", "anthropic_group_by_max")
+_CAPS = ("anthropic_results_max",)
 
 
 class FaultKind(enum.StrEnum):
@@ -94,6 +96,7 @@ class Switches:
     openai_null_dimension: str | None = None
     openai_extras: bool = True
     openai_costs_refuse_api_key_id: bool = False
+    openai_costs_refuse_user_id_with_project: bool = False
     anthropic_cost_open_day: bool = False
     revision: int = 0
     alter_from_revision: int = 0
@@ -101,6 +104,8 @@ class Switches:
     vanish: tuple[Vanish, ...] = ()
     late_minutes: int = 0
     faults: tuple[Fault, ...] = ()
+    anthropic_group_by_max: int = 5
+    anthropic_results_max: int | None = None
 
     def alterations(self) -> Alterations:
         """What these switches do to the world's truth."""
@@ -175,12 +180,16 @@ def _checked(switches: Switches) -> Switches:
     for name in _COUNTS:
         if type(getattr(checked, name)) is not int or getattr(checked, name) < 0:
             raise _invalid(f"{name} must be a whole number, not negative")
+    for name in _CAPS:
+        cap = getattr(checked, name)
+        if cap is not None and (type(cap) is not int or cap < 1):
+            raise _invalid(f"{name} must be null or a whole number from 1")
     return checked
 
 
 def _restated_day(key: str) -> str:
     provider, colon, day = key.rpartition(":")
-    if colon and provider not in ("openai", "anthropic"):
+    if colon and provider not in ("openai", "anthropic", "openrouter"):
         raise ValueError(f"no provider {provider}")
     date.fromisoformat(day)
     return key

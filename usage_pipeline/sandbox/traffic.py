@@ -40,6 +40,13 @@ class OpenAiCounts(NamedTuple):
     audio_out: int = 0
 
 
+class ServiceCounts(NamedTuple):
+    """Requests, and the amount in the service's own unit (tokens, characters, seconds, images, bytes, calls)."""
+
+    requests: int = 0
+    amount: int = 0
+
+
 class AnthropicCounts(NamedTuple):
     """Disjoint token piles and web searches. ``requests`` is the sandbox's own: the API does not report it."""
 
@@ -70,7 +77,7 @@ class AnthropicRow:
     counts: AnthropicCounts
 
 
-Counts = TypeVar("Counts", OpenAiCounts, AnthropicCounts)
+Counts = TypeVar("Counts", OpenAiCounts, AnthropicCounts, ServiceCounts)
 
 _NOT_TOKENS = frozenset({"requests", "web_searches"})
 _OFFICE_LEVEL = (0, 0, 0, 0, 0, 0.1, 0.3, 0.7, 1, 1, 1, 1, 0.8, 1, 1, 1, 1, 0.6, 0.35, 0.2, 0.12, 0.12, 0.08, 0.06)
@@ -117,7 +124,7 @@ def added(left: Counts, right: Counts) -> Counts:
 
 
 def scaled(counts: Counts, factor: Decimal) -> Counts:
-    """Tokens times ``factor``, cut to whole tokens; requests and searches stay."""
+    """Tokens and amounts times ``factor``, cut to whole ones; requests and Anthropic's searches stay."""
     return type(counts)(
         *(
             value if name in _NOT_TOKENS else int(value * factor)
@@ -128,29 +135,29 @@ def scaled(counts: Counts, factor: Decimal) -> Counts:
 
 def openai_hour(seed: int, hour_s: int) -> tuple[OpenAiRow, ...]:
     """All rows of the OpenAI organisation in the UTC hour that begins at ``hour_s``."""
-    rng = _rng(seed, "openai", hour_s)
+    rng = hour_rng(seed, "openai", hour_s)
     return tuple(
         OpenAiRow(at_s, stream, _openai_counts(rng, stream, calls))
         for stream in OPENAI_STREAMS
-        for at_s, calls in _bursts(rng, seed, hour_s, stream.rhythm, stream.calls_per_hour)
+        for at_s, calls in bursts(rng, seed, hour_s, stream.rhythm, stream.calls_per_hour)
     )
 
 
 def anthropic_hour(seed: int, hour_s: int) -> tuple[AnthropicRow, ...]:
     """All rows of the Anthropic organisation in the UTC hour that begins at ``hour_s``."""
-    rng = _rng(seed, "anthropic", hour_s)
+    rng = hour_rng(seed, "anthropic", hour_s)
     return tuple(
         AnthropicRow(at_s, stream, _anthropic_counts(rng, stream, calls))
         for stream in ANTHROPIC_STREAMS
-        for at_s, calls in _bursts(rng, seed, hour_s, stream.rhythm, stream.calls_per_hour)
+        for at_s, calls in bursts(rng, seed, hour_s, stream.rhythm, stream.calls_per_hour)
     )
 
 
-def _rng(seed: int, provider: str, hour_s: int) -> Random:
+def hour_rng(seed: int, provider: str, hour_s: int) -> Random:
     return Random(noise(seed, provider, hour_s))  # noqa: S311 - reproducible data, no secret hangs on it
 
 
-def _bursts(rng: Random, seed: int, hour_s: int, rhythm: Rhythm, calls_per_hour: int) -> list[tuple[int, int]]:
+def bursts(rng: Random, seed: int, hour_s: int, rhythm: Rhythm, calls_per_hour: int) -> list[tuple[int, int]]:
     """The minutes of this hour in which a stream calls, with the number of calls (at least 1) in each."""
     level = _level(seed, hour_s, rhythm)
     if level <= 0 or rng.random() > min(1.0, level * 3):

@@ -7,6 +7,7 @@ right answer would have been, without HTTP. Times are Unix seconds UTC, ranges h
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
@@ -15,14 +16,17 @@ from itertools import chain
 from typing import Literal, TypeVar
 
 from usage_pipeline.errors import InvalidInputError
+from usage_pipeline.sandbox.openai_services import COMPLETIONS, VECTOR_STORES, ServiceRow, measures, service_hour
 from usage_pipeline.sandbox.organisations import PROJECT_NAMES, WORKSPACE_RESEARCH
 from usage_pipeline.sandbox.prices import (
+    WEB_SEARCH_LINE_ITEM,
     AnthropicCharge,
     OpenAiCharge,
     anthropic_charges,
     code_execution_charge,
     openai_charges,
 )
+from usage_pipeline.sandbox.service_prices import service_charge
 from usage_pipeline.sandbox.traffic import (
     DAY_SECONDS,
     HOUR_SECONDS,
@@ -35,9 +39,8 @@ from usage_pipeline.sandbox.traffic import (
 )
 
 ProviderName = Literal["openai", "anthropic"]
-Row = TypeVar("Row", OpenAiRow, AnthropicRow)
+Row = TypeVar("Row", OpenAiRow, AnthropicRow, ServiceRow)
 
-ZERO_LINE_ITEM = "web search tool calls"
 _CODE_EXECUTION_HOUR = 15
 _SATURDAY = 5
 
@@ -55,10 +58,10 @@ class Vanish:
     user_id: str | None = None
     api_key_id: str | None = None
 
-    def hides(self, row: OpenAiRow | AnthropicRow) -> bool:
+    def hides(self, row: OpenAiRow | AnthropicRow | ServiceRow) -> bool:
         """Whether this row is gone."""
-        is_openai = isinstance(row, OpenAiRow)
-        user_id = row.stream.user_id if isinstance(row, OpenAiRow) else row.stream.account_id
+        is_openai = not isinstance(row, AnthropicRow)
+        user_id = row.stream.account_id if isinstance(row, AnthropicRow) else row.stream.user_id
         return (
             _day_start_s(self.day) == row.at_s - row.at_s % DAY_SECONDS
             and self.provider in (None, "openai" if is_openai else "anthropic")
@@ -73,7 +76,7 @@ class Alterations:
     """What a provider later changed about the truth.
 
     ``restate`` maps a UTC day (``2026-11-03``, or ``openai:2026-11-03`` for one provider) to the factor on its token
-    counts. ``late_minutes`` hides rows that are younger than that.
+    counts and its services' amounts. ``late_minutes`` hides rows that are younger than that.
     """
 
     restate: Mapping[str, Decimal] = field(default_factory=dict)
@@ -123,6 +126,7 @@ class World:
         self._now = now
         self._openai_hours: dict[int, tuple[OpenAiRow, ...]] = {}
         self._anthropic_hours: dict[int, tuple[AnthropicRow, ...]] = {}
+        self._service_hours: dict[int, tuple[ServiceRow, ...]] = {}
         self.now()
 
     def now(self) -> datetime:
@@ -142,10 +146,28 @@ class World:
         """As :meth:`openai_rows`, for Anthropic."""
         return self._visible("anthropic", anthropic_hour, self._anthropic_hours, start_s, end_s, alterations)
 
+    def service_rows(self, start_s: int, end_s: int, alterations: Alterations = UNALTERED) -> Iterator[ServiceRow]:
+        """As :meth:`openai_rows`, for OpenAI's services beside completions, all of them together."""
+        return self._visible("openai", service_hour, self._service_hours, start_s, end_s, alterations)
+
+    def stored_bytes(self, start_s: int, end_s: int, alterations: Alterations = UNALTERED) -> dict[str, int]:
+        """The bytes in vector stores by project, as they lie at the end of [start_s, end_s) or just now."""
+        end_s = min(end_s, self._horizon_s(alterations))
+        if end_s <= start_s:
+            return {}
+        last_hour_s = (end_s - 1) - (end_s - 1) % HOUR_SECONDS
+        rows = self.service_rows(last_hour_s, end_s, alterations)
+        return {row.stream.project_id: row.counts.amount for row in rows if row.stream.service == VECTOR_STORES}
+
     def openai_charges(self, start_s: int, end_s: int, alterations: Alterations = UNALTERED) -> Iterator[OpenAiCharge]:
         """The bill lines in [start_s, end_s), US dollars, with a line of nothing on some days."""
         rows = self.openai_rows(start_s, end_s, alterations)
-        return chain(chain.from_iterable(map(openai_charges, rows)), self._zero_lines(start_s, end_s, alterations))
+        services = map(service_charge, self.service_rows(start_s, end_s, alterations))
+        return chain(
+            chain.from_iterable(map(openai_charges, rows)),
+            (charge for charge in services if charge is not None),
+            self._zero_lines(start_s, end_s, alterations),
+        )
 
     def anthropic_charges(
         self, start_s: int, end_s: int, alterations: Alterations = UNALTERED
@@ -167,6 +189,30 @@ class World:
         )
         for row in rows:
             totals[row.stream.model] = totals.get(row.stream.model, TokenTotals()) + row_tokens(row)
+        return totals
+
+    def openai_measures(
+        self, endpoint: str, day: date, alterations: Alterations = UNALTERED
+    ) -> dict[str | None, Counter[str]]:
+        """The exact measures of one usage endpoint and UTC day by model, under the API's names; None is no model.
+
+        ``endpoint`` is the last part of its path. For ``vector_stores`` the level at the day's end, all projects
+        together.
+        """
+        start_s = _day_start_s(day)
+        end_s = start_s + DAY_SECONDS
+        totals: dict[str | None, Counter[str]] = {}
+        if endpoint == COMPLETIONS:
+            for model, tokens in self.token_totals("openai", day, alterations).items():
+                totals[model] = Counter(
+                    input_tokens=tokens.input_total, output_tokens=tokens.output, num_model_requests=tokens.requests
+                )
+        elif endpoint == VECTOR_STORES:
+            stored = self.stored_bytes(start_s, end_s, alterations)
+            return {None: Counter(usage_bytes=sum(stored.values()))} if stored else {}
+        for row in self.service_rows(start_s, end_s, alterations):
+            if row.stream.service == endpoint:
+                totals.setdefault(row.stream.model, Counter()).update(measures(endpoint, row.counts))
         return totals
 
     def bill_by_model_usd(
@@ -251,10 +297,11 @@ def _zero_charge(row: OpenAiRow) -> OpenAiCharge:
         stream.api_key_id,
         stream.user_id,
         stream.api_source,
-        ZERO_LINE_ITEM,
+        WEB_SEARCH_LINE_ITEM,
         0,
         Decimal(0),
         "",
+        "calls",
     )
 
 

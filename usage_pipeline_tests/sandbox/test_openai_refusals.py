@@ -69,6 +69,18 @@ def test_costs_have_no_key_dimension_before_december_2025(openai: Caller, sandbo
     assert "not available" in openai.refused(COSTS, START, by_key)
 
 
+def test_some_organisations_refuse_people_together_with_projects_on_costs(
+    openai: Caller, sandbox: SandboxServer
+) -> None:
+    person, project = ("group_by", "user_id"), ("group_by", "project_id")
+    assert openai.page(COSTS, START, person, project)["data"]
+    sandbox.switch(openai_costs_refuse_user_id_with_project=True)
+    for together in (project, ("project_ids", "proj_sandbox_research")):
+        assert "user_id together with project_id" in openai.refused(COSTS, START, person, together)
+    assert openai.page(COSTS, START, person)["data"]
+    assert openai.page(COSTS, START, project)["data"]
+
+
 @pytest.mark.parametrize(
     "changed",
     [("limit", 3), ("bucket_width", "1h"), ("group_by", "user_id"), ("end_time", NOW_S), ("models", "o3-2025-04-16")],
