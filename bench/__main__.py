@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figures import Figure
+from bench.ingest import measure_ingest
 from bench.load import measure_loads
 from bench.peak_memory import measure_peak_memory
 from bench.reconciling import measure_reconciling
@@ -49,6 +50,7 @@ def main() -> int:
 
 def _measurements(bench: Bench, *, quick: bool) -> Iterator[Iterator[Figure]]:
     yield measure_small_slices(bench, ROUNDS)
+    yield measure_ingest(bench, 100_000, 4_000, ROUNDS)
     yield measure_loads(bench, 10_000, ROUNDS)
     yield measure_loads(bench, 100_000, ROUNDS)
     if quick:

@@ -72,7 +72,7 @@ def encoded(bench: Bench, fetched: FetchedRange) -> list[bytes]:
     unpacker = zstandard.ZstdDecompressor()
     identity = SliceIdentity(bench.key.slug, COMPLETIONS.name, 3600, REQUEST.dimensions)
     encoder = EventEncoder(identity, slice_id=1, source_id=1, recorded_at=NOW)
-    pages = (PROVIDER.read_page(COMPLETIONS, unpacker.decompress(page.body_zstd)) for page in fetched.pages)
+    pages = (PROVIDER.read_page(COMPLETIONS, unpacker.decompress(p.body_zstd), p.asked) for p in fetched.pages)
     return list(
         encoder.chunks(
             (bucket.start, partial(PROVIDER.usage_rows, COMPLETIONS, bucket.results, REQUEST.dimensions, Drift()))

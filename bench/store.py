@@ -28,8 +28,9 @@ from usage_pipeline.ledger.workspaces import Workspace, add_workspace
 from usage_pipeline.normalise.provider_days import NormalisedDays, normalise_provider_days
 from usage_pipeline.providers.contract import Endpoint, PageQuery
 from usage_pipeline.providers.openai import COMPLETIONS, PROVIDER
+from usage_pipeline.pulls.asking import default_dimensions
 from usage_pipeline.pulls.fetch import FetchedRange, fetch_range
-from usage_pipeline.pulls.ranges import RangeRequest, default_dimensions
+from usage_pipeline.pulls.ranges import RangeRequest
 
 REQUEST = RangeRequest(DAY, DAY + timedelta(days=1), "1h", default_dimensions(COMPLETIONS), ())
 SETTLING = timedelta(hours=72)

@@ -67,10 +67,12 @@ EVENT_DIMENSIONS: Final = (
     "speed",
     "api_source",
     "line_detail",
+    "upstream_provider",
 )
 """The text columns of a usage event, in the order of the table.
 
 ``project_id`` is OpenAI's project and Anthropic's workspace; ``user_id`` is OpenAI's user and Anthropic's account of an
 OAuth user; ``batch`` is ``true``, ``false`` or null; ``line_detail`` is canonical JSON of what only one endpoint or
-source has (an image's size, Hermes' repository, route and task), or null.
+source has (an image's size, Hermes' repository, route and task), or null; ``upstream_provider`` is the vendor whose
+model a reseller or a proxy passed the call on to.
 """

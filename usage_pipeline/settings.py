@@ -7,13 +7,16 @@ one workspace, key or feed (policy, grain, ``bills_to``, …) live in the databa
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 from usage_pipeline.errors import InvalidInputError
+
+_SETTLING_OF_ONE: Final = re.compile(r"([A-Z][A-Z0-9_]*)_SETTLING_HOURS", re.ASCII)
 
 
 def _setting(default: Any, variable: str, doc: str) -> Any:
@@ -32,6 +35,10 @@ class Settings:
     )
     settling_provider_hours: int = _setting(
         72, "USAGE_SETTLING_PROVIDER_HOURS", "A pull started this long after the day's end makes the day final."
+    )
+    settling_hours_by_provider: Mapping[str, int] = field(
+        default_factory=dict,
+        metadata={"variable": "<PROVIDER>_SETTLING_HOURS", "doc": "The settling time of one provider's pulls."},
     )
     settling_hermes_hours: int = _setting(
         72, "USAGE_SETTLING_HERMES_HOURS", "A batch generated this long after the day's end makes Hermes' day final."
@@ -56,11 +63,34 @@ class Settings:
     disabled_providers: tuple[str, ...] = _setting(
         (), "USAGE_DISABLED_PROVIDERS", "Providers that are not asked, separated by commas."
     )
+    ingest_body_bytes_max: int = _setting(
+        8_388_608, "USAGE_INGEST_BODY_BYTES_MAX", "The largest Hermes payload over HTTP, in bytes, unpacked."
+    )
+    ingest_buckets_max: int = _setting(
+        20_000, "USAGE_INGEST_BUCKETS_MAX", "How many buckets a Hermes payload over HTTP may have, all lists together."
+    )
+    ingest_read_seconds: int = _setting(
+        30, "USAGE_INGEST_READ_SECONDS", "How long a sender may take to send a request's body."
+    )
+    ingest_batches_per_minute: int = _setting(
+        120, "USAGE_INGEST_BATCHES_PER_MINUTE", "How many new batches a feed may send in any minute; 0 is no limit."
+    )
+    ingest_refusals_per_day: int = _setting(
+        100, "USAGE_INGEST_REFUSALS_PER_DAY", "How many refused payloads are kept per feed and UTC day."
+    )
+    ingest_refusal_bytes_per_day: int = _setting(
+        33_554_432, "USAGE_INGEST_REFUSAL_BYTES_PER_DAY", "… and how many bytes of them, unpacked."
+    )
 
     @property
     def settling_provider(self) -> timedelta:
-        """Settling time of provider pulls."""
+        """Settling time of the pulls of every provider that has none of its own."""
         return timedelta(hours=self.settling_provider_hours)
+
+    def settling_of(self, provider: str) -> timedelta:
+        """Settling time of the pulls of a provider (``openai``): its own, else that of all."""
+        own = {_prefix(slug): hours for slug, hours in self.settling_hours_by_provider.items()}.get(_prefix(provider))
+        return self.settling_provider if own is None else timedelta(hours=own)
 
     @property
     def settling_hermes(self) -> timedelta:
@@ -75,7 +105,22 @@ class Settings:
             text = environ.get(item.metadata["variable"], "").strip()
             if text:
                 values[item.name] = _parse(item.metadata["variable"], text, item.default)
-        return cls(**values)
+        return cls(**{**values, "settling_hours_by_provider": _settling_hours(environ)})
+
+
+def _prefix(provider: str) -> str:
+    """How the names of a provider's own variables begin."""
+    return provider.upper().replace("-", "_")
+
+
+def _settling_hours(environ: Mapping[str, str]) -> dict[str, int]:
+    """Hours by provider. Any prefix is taken: a provider may come from an installed package."""
+    found: dict[str, int] = {}
+    for variable, text in environ.items():
+        named = _SETTLING_OF_ONE.fullmatch(variable)
+        if named and (written := text.strip()):
+            found[named[1].lower()] = _whole(variable, written)
+    return found
 
 
 def _parse(variable: str, text: str, default: object) -> object:
@@ -86,9 +131,7 @@ def _parse(variable: str, text: str, default: object) -> object:
             return False
         raise _malformed(variable, "true or false")
     if isinstance(default, int):
-        if text.isdecimal():
-            return int(text)
-        raise _malformed(variable, "a whole number that is not negative")
+        return _whole(variable, text)
     if isinstance(default, Decimal):
         try:
             number = Decimal(text)
@@ -98,6 +141,12 @@ def _parse(variable: str, text: str, default: object) -> object:
             raise _malformed(variable, "a decimal number that is not negative")
         return number
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _whole(variable: str, text: str) -> int:
+    if not text.isdecimal():
+        raise _malformed(variable, "a whole number that is not negative")
+    return int(text)
 
 
 def _malformed(variable: str, wanted: str) -> InvalidInputError:

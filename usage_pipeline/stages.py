@@ -6,18 +6,21 @@ its stage for them, and returns a summary; each can be run again and then change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 from sqlalchemy import Engine
 
 from usage_pipeline.clock import now
+from usage_pipeline.credentials.discovery import accept_account, ask_account, former_account_note
 from usage_pipeline.credentials.key_ring import load_key_ring
 from usage_pipeline.credentials.registration import refuse_secret_of_another_workspace
+from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.credentials.vault import KeyRingSource, reveal
 from usage_pipeline.errors import PermanentError, TransientError, UsagePipelineError
 from usage_pipeline.ledger.feed_settings import FeedSettings, get_settings
@@ -31,6 +34,15 @@ from usage_pipeline.ledger.request_rates import SharedRate
 from usage_pipeline.ledger.server import acquire, connect_engine, data_home
 from usage_pipeline.ledger.slices import note_attempt
 from usage_pipeline.ledger.workspaces import list_workspaces
+from usage_pipeline.names.refresh import (
+    LIMITS,
+    SECONDS_BESIDE_A_PULL,
+    NamesSummary,
+    has_names,
+    names_are_due,
+    note_names,
+    refresh_account_names,
+)
 from usage_pipeline.normalise.hermes_days import normalise_hermes_days
 from usage_pipeline.normalise.provider_days import normalise_provider_days
 from usage_pipeline.pricing.price_book import PriceBook
@@ -39,6 +51,7 @@ from usage_pipeline.providers.http import HttpLimits, ProviderClient
 from usage_pipeline.providers.registry import providers
 from usage_pipeline.pulls.pull import PullResult, pull_key
 from usage_pipeline.reconcile.day import DayOutcome, reconcile_workspace_days
+from usage_pipeline.reconcile.drift_findings import settle_drift_findings
 from usage_pipeline.settings import Settings
 from usage_pipeline.utc_days import days_between
 
@@ -77,13 +90,15 @@ def open_runtime(environ: Mapping[str, str], clock: Callable[[], datetime] | Non
 
 @dataclass(frozen=True, slots=True)
 class PullSummary:
-    """One key's pull of a range. ``skipped`` says why nothing was asked, None where it was."""
+    """One key's pull of a range. ``skipped`` says why nothing was asked, None where it was; ``account_note`` what to do
+    about days outside of the range, where the key's account turned out to be another than was assumed."""
 
     key: str
     first_day: date
     end_day: date
     endpoints: tuple[PullResult, ...]
     skipped: str | None = None
+    account_note: str | None = None
 
     @property
     def changed_days(self) -> list[date]:
@@ -104,50 +119,127 @@ def pull_days(runtime: Runtime, key_slug: str, first_day: date, end_day: date) -
     """Pull every endpoint of a key for the half-open range of days, complete or nothing per endpoint.
 
     A switched-off flag or key is a summary with ``skipped``, never an error. If an endpoint failed, the others' answers
-    are kept and then the first failure is raised, a permanent one before a transient one.
+    are kept and then the first failure is raised, a permanent one before a transient one. What an informational
+    endpoint refuses for good fails nothing.
     """
     started_at = runtime.clock()
     with runtime.engine.begin() as connection:
         key = get_provider_key(connection, key_slug)
         dated = get_settings(connection, key.feed_id)
-    skipped = _why_skipped(runtime, key, dated.enabled_on(started_at.date()))
+    skipped = why_skipped(runtime, key, dated.enabled_on(started_at.date()))
     if skipped:
         summary = PullSummary(key_slug, first_day, end_day, (), skipped)
         _record_pull(runtime, key, summary, started_at, None)
         return summary
     try:
+        secret = secret_of(runtime, key)
+        _ask_for_account(runtime, key, secret)
         results = [
             result
             for first, end, projects in _by_scope(dated, first_day, end_day)
-            for result in _pull(runtime, key, projects, first, end)
+            for result in _pull(runtime, key, secret, projects, first, end)
         ]
     except UsagePipelineError as error:
         _note_failed_attempt(runtime, key, first_day, end_day, started_at, error)
         _record_pull(runtime, key, PullSummary(key_slug, first_day, end_day, ()), started_at, error)
         raise
-    summary = PullSummary(key_slug, first_day, end_day, tuple(results))
-    failure = _gravest([result.error for result in results if result.error is not None])
+    with runtime.engine.begin() as connection:
+        key = get_provider_key(connection, key_slug)  # its account may have been told
+        note = former_account_note(connection, key, first_day, end_day)
+    summary = PullSummary(key_slug, first_day, end_day, tuple(results), account_note=note)
+    settle_drift_findings(runtime.engine, key, sorted({d for r in results for d in r.days}), started_at)
+    informational = {e.name for e in runtime.providers[key.provider].endpoints if e.informational}
+    failure = _gravest([r.error for r in results if r.error is not None and not _may_lack(r, informational)])
     _record_pull(runtime, key, summary, started_at, failure)
     if failure is not None:
         raise failure
+    with runtime.engine.begin() as connection:
+        names_due = names_are_due(connection, key, runtime.clock())
+    if names_due:
+        refresh_names(runtime, key_slug, seconds_max=SECONDS_BESIDE_A_PULL)
     return summary
 
 
-def _pull(
-    runtime: Runtime, key: ProviderKey, projects: Sequence[str], first_day: date, end_day: date
-) -> list[PullResult]:
-    provider = runtime.providers[key.provider]
+def refresh_names(runtime: Runtime, key_slug: str, *, seconds_max: float | None = None) -> NamesSummary | None:
+    """Ask for the names of projects, keys and users of the account behind a key; None where the key cannot be asked.
+
+    What fails is in the summary and noted, never raised: names are for people to read.
+    """
+    started_at = runtime.clock()
+    with runtime.engine.begin() as connection:
+        key = get_provider_key(connection, key_slug)
+        enabled = get_settings(connection, key.feed_id).enabled_on(started_at.date())
+    if not has_names(key) or why_skipped(runtime, key, enabled):
+        return None
+    run_id = runtime.environ.get("USAGE_RUN_ID")
+    try:
+        client = client_of(runtime, key, secret_of(runtime, key), LIMITS)
+    except UsagePipelineError as error:
+        failure = ("secret", error.code, error.line())
+        summary = NamesSummary(key.slug, key.provider, key.account, {}, (failure,), 0, False)
+        note_names(runtime.engine, key, summary, started_at, runtime.clock(), run_id)
+        return summary
+    with client:
+        return refresh_account_names(runtime.engine, key, client, runtime.clock, seconds_max=seconds_max, run_id=run_id)
+
+
+def secret_of(runtime: Runtime, key: ProviderKey) -> Secret:
+    """The key's secret, opened in memory. Raises what opening raises, and ``scope_overlaps`` where another workspace's
+    key has the same."""
     ring = load_key_ring(runtime.environ, runtime.home).ring if key.secret_sealed is not None else None
     secret = reveal(key, ring, runtime.environ)
     with runtime.engine.begin() as connection:
         rings = KeyRingSource(runtime.environ, runtime.home)
         refuse_secret_of_another_workspace(connection, key, secret, rings, runtime.environ)
+    return secret
+
+
+def client_of(runtime: Runtime, key: ProviderKey, secret: Secret, limits: HttpLimits) -> ProviderClient:
+    """A client that asks the key's provider, within the rate that all processes share."""
     rate = SharedRate.of_key(runtime.engine, key.provider, key.account, key.base_url, runtime.environ)
+    return ProviderClient(
+        runtime.providers[key.provider],
+        secret,
+        base_url=key.base_url,
+        rate_limiter=rate,
+        limits=limits,
+        clock=runtime.clock,
+    )
+
+
+def _ask_for_account(runtime: Runtime, key: ProviderKey, secret: Secret) -> None:
+    """Ask which account the key belongs to, while the provider has not told it. Raises what ``accept_account`` does."""
+    if key.is_account_told_by_this_secret:
+        return
+    # With a client of its own, so that what it costs is no part of the pull's figures.
+    with client_of(runtime, key, secret, LIMITS) as client:
+        told = ask_account(client)
+    if told is not None:
+        _accept_account(runtime, key, told)
+
+
+def _accept_account(runtime: Runtime, key: ProviderKey, told: str) -> None:
+    with runtime.engine.begin() as connection:
+        accept_account(connection, key.slug, told, runtime.clock())
+
+
+def _pull(
+    runtime: Runtime, key: ProviderKey, secret: Secret, projects: Sequence[str], first_day: date, end_day: date
+) -> list[PullResult]:
     limits = HttpLimits(read_s=runtime.settings.http_timeout_seconds, attempts_max=runtime.settings.http_attempts)
-    with ProviderClient(
-        provider, secret, base_url=key.base_url, rate_limiter=rate, limits=limits, clock=runtime.clock
-    ) as client:
-        return pull_key(runtime.engine, key, provider, client, projects, first_day, end_day, runtime.clock)
+    with client_of(runtime, key, secret, limits) as client:
+        return pull_key(
+            runtime.engine,
+            key,
+            runtime.providers[key.provider],
+            client,
+            projects,
+            first_day,
+            end_day,
+            runtime.clock,
+            environ=runtime.environ,
+            accept_account=partial(_accept_account, runtime, key),
+        )
 
 
 def _note_failed_attempt(
@@ -168,7 +260,8 @@ def _by_scope(dated: FeedSettings, first_day: date, end_day: date) -> Iterator[t
         yield listed[0], listed[-1] + timedelta(days=1), projects
 
 
-def _why_skipped(runtime: Runtime, key: ProviderKey, enabled: bool) -> str | None:
+def why_skipped(runtime: Runtime, key: ProviderKey, enabled: bool) -> str | None:
+    """Why a key is not pulled at all; None where it is."""
     if not runtime.settings.admin_ingestion_enabled:
         return "admin ingestion is turned off (USAGE_ADMIN_INGESTION_ENABLED)"
     if key.provider in runtime.settings.disabled_providers:
@@ -178,6 +271,17 @@ def _why_skipped(runtime: Runtime, key: ProviderKey, enabled: bool) -> str | Non
     if not any(key.mode in endpoint.modes for endpoint in runtime.providers[key.provider].endpoints):
         return f"{key.provider} has no endpoint that a {key.mode} key may ask"
     return None
+
+
+def _may_lack(result: PullResult, informational: Set[str]) -> bool:
+    """Whether the key's pull is whole without this endpoint: its figures are not counted, and the account has it not
+    (an organisation without Claude Code). The refusal stays noted with the pull."""
+    error = result.error
+    return (
+        result.endpoint in informational
+        and isinstance(error, PermanentError)
+        and error.code != "account_contradicted"  # that is about the key, not about this endpoint
+    )
 
 
 def _gravest(errors: Sequence[UsagePipelineError]) -> UsagePipelineError | None:
@@ -224,9 +328,8 @@ def _normalise_endpoints(runtime: Runtime, days: Sequence[date], kind: str) -> D
         for endpoint in provider.endpoints if provider else ():
             if provider is None or endpoint.kind != kind or key.mode not in endpoint.modes:
                 continue
-            done = normalise_provider_days(
-                runtime.engine, key, provider, endpoint, days, runtime.clock(), runtime.settings.settling_provider
-            )
+            settling = runtime.settings.settling_of(key.provider)
+            done = normalise_provider_days(runtime.engine, key, provider, endpoint, days, runtime.clock(), settling)
             changes += done.changes
             rows += done.rows
             moved |= done.days_moved

@@ -33,12 +33,29 @@ def test_values_are_read_in_their_own_type() -> None:
     assert settings.disabled_providers == ("openai", "anthropic")
 
 
+def test_a_provider_settles_in_its_own_time_or_in_that_of_all() -> None:
+    settings = Settings.from_environment(
+        {
+            "USAGE_SETTLING_PROVIDER_HOURS": "48",
+            "OPENAI_SETTLING_HOURS": "24",
+            "AZURE_OPENAI_SETTLING_HOURS": "6",
+            "ANTHROPIC_SETTLING_HOURS": "",
+        }
+    )
+    assert settings.settling_of("openai") == timedelta(hours=24)
+    assert settings.settling_of("azure-openai") == timedelta(hours=6)
+    assert settings.settling_of("anthropic") == timedelta(hours=48)
+    assert Settings(settling_hours_by_provider={"azure-openai": 0}).settling_of("azure-openai") == timedelta()
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
         ("USAGE_TOLERANCE_FRACTION", "much"),
         ("USAGE_TOLERANCE_FRACTION", "NaN"),
         ("USAGE_LOOK_BACK_DAYS", "-1"),
+        ("OPENAI_SETTLING_HOURS", "soon"),
+        ("ANTHROPIC_SETTLING_HOURS", "-1"),
         ("USAGE_ADMIN_INGESTION_ENABLED", "perhaps"),
     ],
 )

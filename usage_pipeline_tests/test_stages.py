@@ -13,6 +13,7 @@ from sqlalchemy import text
 from usage_pipeline import stages
 from usage_pipeline.errors import InvalidInputError, PermanentError
 from usage_pipeline.ledger.feed_settings import disable_feed, set_projects
+from usage_pipeline_tests.scripted.openai_reports import ADMIN_ENDPOINTS
 from usage_pipeline_tests.scripted.scenario import Scenario, scenario_on
 
 D = date(2026, 11, 10)
@@ -28,6 +29,11 @@ def scenario(migrated_database: str, tmp_path: Path) -> Iterator[Scenario]:
 def outcomes(scenario: Scenario) -> list[tuple[str, str | None]]:
     rows = scenario.select("SELECT outcome, error_code FROM ingestion_runs ORDER BY ingestion_run_id")
     return [(row["outcome"], row["error_code"]) for row in rows]
+
+
+def asked_endpoints(scenario: Scenario) -> list[str]:
+    """Every endpoint that an admin key of OpenAI asks."""
+    return [endpoint.name for endpoint in scenario.runtime.providers["openai"].endpoints if "admin" in endpoint.modes]
 
 
 @pytest.mark.parametrize(
@@ -56,8 +62,8 @@ def test_a_disabled_key_is_asked_until_its_last_day_is_over(scenario: Scenario) 
 
 
 def test_a_key_of_a_mode_that_no_endpoint_takes_is_skipped(scenario: Scenario) -> None:
-    key = scenario.register(mode="standard")
-    assert scenario.pull(key, D).skipped == "openai has no endpoint that a standard key may ask"
+    key = scenario.register("anthropic", mode="standard")
+    assert scenario.pull(key, D).skipped == "anthropic has no endpoint that a standard key may ask"
 
 
 def test_a_secret_that_is_gone_fails_the_pull_and_is_noted_on_every_slice(scenario: Scenario) -> None:
@@ -68,7 +74,7 @@ def test_a_secret_that_is_gone_fails_the_pull_and_is_noted_on_every_slice(scenar
     assert outcomes(scenario) == [("failed", "secret_env_missing")]
     noted = scenario.select("SELECT endpoint, day FROM slices WHERE last_attempt_error_code = 'secret_env_missing'")
     assert {(row["endpoint"], row["day"]) for row in noted} == {
-        (endpoint, day) for endpoint in ("completions", "costs") for day in (D, D + timedelta(days=1))
+        (endpoint, day) for endpoint in ADMIN_ENDPOINTS for day in (D, D + timedelta(days=1))
     }
 
 
@@ -119,7 +125,7 @@ def test_a_secret_that_another_workspace_uses_is_refused_when_it_is_used(scenari
     scenario.environ["GLOBEX_OPENAI_MAIN"] = scenario.environ["ACME_OPENAI_MAIN"]
     with pytest.raises(InvalidInputError, match="scope_overlaps"):
         scenario.pull(second, D)
-    assert scenario.count("pull_days") == 2  # the first key's completions and costs
+    assert scenario.count("pull_days") == len(ADMIN_ENDPOINTS)  # the first key's
 
 
 def test_pulling_an_unchanged_restated_day_again_keeps_nothing_more(scenario: Scenario) -> None:

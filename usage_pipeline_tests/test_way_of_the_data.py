@@ -29,6 +29,7 @@ from usage_pipeline.credentials.registration import KeyRequest, register_key
 from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.credentials.vault import KeyRingSource
 from usage_pipeline_tests.scripted.account import Bill, ScriptedAccount, Use
+from usage_pipeline_tests.scripted.openai_reports import ADMIN_ENDPOINTS, OPENAI_REPORTS
 from usage_pipeline_tests.scripted.payloads import Call, v3_payload
 from usage_pipeline_tests.scripted.scenario import Scenario, figures, scenario_on
 
@@ -127,18 +128,22 @@ def test_a_day_from_credential_to_report(scenario: Scenario) -> None:
     assert SECRET.encode() not in bytes(stored["secret_sealed"])
 
     # 2. Pull. The secret is opened in memory, goes to the registered host alone, and every page is read: the 24 hours
-    #    of the day from the usage endpoint, and one day of costs.
+    #    of the day from every usage endpoint, and one day of costs. Nobody used images or anything else: the answer
+    #    without rows says so, and is kept like any other.
     pulled = stages.pull_days(scenario.runtime, key, DAY, NEXT_DAY)
     assert {result.endpoint: (result.pages, result.rows) for result in pulled.endpoints} == {
+        **dict.fromkeys(ADMIN_ENDPOINTS, (1, 0)),
         "completions": (1, 2),
         "costs": (1, 3),
     }
-    assert [path for path, _ in openai.asked] == ["/v1/organization/usage/completions", "/v1/organization/costs"]
+    usage_paths = [f"/v1/organization/usage/{report}" for report in OPENAI_REPORTS]
+    assert [path for path, _ in openai.asked] == [*usage_paths, "/v1/organization/costs"]
 
     # 3. The answers are kept as they came, compressed, so that everything below can be made again from them.
     kept = scenario.select("SELECT endpoint, body_zstd FROM raw_pages JOIN pulls USING (pull_id) ORDER BY endpoint")
-    assert [page["endpoint"] for page in kept] == ["completions", "costs"]
-    usage = json.loads(zstandard.decompress(bytes(kept[0]["body_zstd"])))
+    bodies = {page["endpoint"]: bytes(page["body_zstd"]) for page in kept}
+    assert [page["endpoint"] for page in kept] == sorted(ADMIN_ENDPOINTS)
+    usage = json.loads(zstandard.decompress(bodies["completions"]))
     assert len(usage["data"]) == 24
     assert [len(bucket["results"]) for bucket in usage["data"]] == [0] * 9 + [1] + [0] * 5 + [1] + [0] * 8
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from usage_pipeline.cli import backfill, database, demo, hermes, keys, report, workspaces
+from usage_pipeline.cli import backfill, database, demo, hermes, keys, names, report, serve, workspaces
 from usage_pipeline.cli.failures import describe
 
 INTERRUPTED: Final = 130
@@ -64,8 +64,10 @@ def start(context: typer.Context) -> None:
 
 app.add_typer(workspaces.app, name="workspace")
 app.add_typer(keys.app, name="keys")
+app.add_typer(names.app, name="names")
 app.add_typer(hermes.app, name="hermes")
 app.command("backfill")(backfill.backfill)
 app.command("report")(report.report)
+app.command("serve")(serve.serve)
 app.add_typer(database.app, name="db")
 app.command("demo")(demo.demo)

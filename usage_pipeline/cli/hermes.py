@@ -1,24 +1,31 @@
-"""``usage-pipeline hermes``: register the installs of the Hermes plugin, and take in payload files."""
+"""``usage-pipeline hermes``: register the installs of the Hermes plugin, their tokens, and take in payload files."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note
+from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note, print_table
 from usage_pipeline.cli.store import opened
 from usage_pipeline.clock import now
 from usage_pipeline.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from usage_pipeline.cli.hermes_view import FeedView
     from usage_pipeline.ledger.hermes_feeds import HermesFeed
 
 app = typer.Typer(help="Hermes feeds: what the Hermes agent says it used.", rich_markup_mode=None)
+
+FeedSlug = Annotated[str, typer.Argument(metavar="FEED", help="The feed, like acme.laptop.")]
 
 _FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 """A bound on memory only; what a payload may be is the payload contract's own, smaller limit."""
@@ -41,10 +48,23 @@ def add_feed(
         int | None,
         typer.Option("--days-back", metavar="N", help="How many UTC days the plugin sends each time (1 to 365)."),
     ] = None,
+    plugin_workspace: Annotated[
+        str | None,
+        typer.Option(
+            "--plugin-workspace", metavar="SLUG", help="The plugin's own workspace slug; else its first batch tells it."
+        ),
+    ] = None,
+    plugin_environment: Annotated[
+        str | None,
+        typer.Option(
+            "--plugin-environment", metavar="NAME", help="The plugin's own environment; else its first batch tells it."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register an install of the Hermes plugin."""
-    from usage_pipeline.ledger.hermes_feeds import add_hermes_feed, check_days_back
+    """Register an install of the Hermes plugin, and print its token, once."""
+    from usage_pipeline.ledger.feed_tokens import issue_token
+    from usage_pipeline.ledger.hermes_feeds import add_hermes_feed, check_days_back, check_plugin_label
     from usage_pipeline.ledger.slugs import check_part
     from usage_pipeline.ledger.workspaces import get_workspace
 
@@ -52,28 +72,131 @@ def add_feed(
     for part, option in ((workspace, "--workspace"), (label, "--label"), (environment, "--environment")):
         check_part(part, where=option)
     check_days_back(days_back)
+    check_plugin_label(plugin_workspace, where="--plugin-workspace")
+    check_plugin_label(plugin_environment, where="--plugin-environment")
     with opened(os.environ, writes=True) as engine, engine.begin() as connection:
         owner = get_workspace(connection, workspace)
-        feed = add_hermes_feed(connection, owner, label, environment, days_back=days_back, now=at)
+        feed = add_hermes_feed(
+            connection,
+            owner,
+            label,
+            environment,
+            days_back=days_back,
+            now=at,
+            plugin_workspace=plugin_workspace,
+            plugin_environment=plugin_environment,
+        )
+        token = issue_token(connection, feed, at)
+        (view,) = _views(connection, (feed,), at)
     if as_json:
-        print_json(_as_json(feed))
+        print_json({**view.as_json(), "token": token})
     else:
-        print_line(f"Hermes feed {feed.slug} is registered. Next: usage-pipeline hermes import {feed.slug} FILE")
+        print_line(f"Hermes feed {feed.slug} is registered. Its token, shown only now:")
+        print_line(token)
+        print_line("Next: give it to the plugin (docs/hermes.md), and run: usage-pipeline serve")
+
+
+@app.command("list")
+def list_all(
+    workspace: Annotated[str | None, typer.Option("--workspace", metavar="SLUG", help="Only of this one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the Hermes feeds."""
+    from usage_pipeline.cli.hermes_view import FEED_COLUMNS
+    from usage_pipeline.ledger.hermes_feeds import list_hermes_feeds
+    from usage_pipeline.ledger.slugs import check_part
+    from usage_pipeline.ledger.workspaces import get_workspace
+
+    at = now(os.environ)
+    if workspace is not None:
+        check_part(workspace, where="--workspace")
+    with opened(os.environ, writes=False) as engine, engine.begin() as connection:
+        if workspace is not None:
+            get_workspace(connection, workspace)
+        views = _views(connection, list_hermes_feeds(connection, workspace), at)
+    if as_json:
+        print_json([view.as_json() for view in views])
+    elif not views:
+        print_line("No Hermes feed is registered. Next: usage-pipeline hermes add-feed --help")
+    else:
+        print_table("Hermes feeds", FEED_COLUMNS, [view.row() for view in views])
+
+
+@app.command()
+def show(slug: FeedSlug, as_json: AsJson = False) -> None:
+    """Show one feed and its tokens, everything but the tokens themselves."""
+    from usage_pipeline.ledger.hermes_feeds import get_hermes_feed
+
+    at = now(os.environ)
+    _check_slug(slug)
+    with opened(os.environ, writes=False) as engine, engine.begin() as connection:
+        (view,) = _views(connection, (get_hermes_feed(connection, slug),), at)
+    if as_json:
+        print_json(view.as_json())
+    else:
+        for word, value in view.lines():
+            print_line(f"{word:<20}{value}")
+
+
+@app.command("rotate-token")
+def rotate_token(
+    slug: FeedSlug,
+    grace_hours: Annotated[
+        int, typer.Option("--grace-hours", metavar="N", help="How long the old token goes on (0 to 720 hours).")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Print a new token for a feed, once. The old one ends now, or after the hours of grace."""
+    from usage_pipeline.ledger import feed_tokens
+
+    at = now(os.environ)
+    _check_slug(slug)
+    with opened(os.environ, writes=True) as engine, engine.begin() as connection:
+        token = feed_tokens.rotate_token(connection, slug, timedelta(hours=grace_hours), at)
+    if as_json:
+        print_json({"slug": slug, "token": token})
+    else:
+        ends = f"in {grace_hours} hours" if grace_hours else "now"
+        print_line(f"Hermes feed {slug} has a new token, shown only now; an old one ends {ends}:")
+        print_line(token)
+
+
+@app.command("revoke-token")
+def revoke_token(slug: FeedSlug) -> None:
+    """End every token of a feed now. The feed and what it sent stay."""
+    from usage_pipeline.ledger.feed_tokens import revoke_tokens
+
+    at = now(os.environ)
+    _check_slug(slug)
+    with opened(os.environ, writes=True) as engine, engine.begin() as connection:
+        ended = revoke_tokens(connection, slug, at)
+    print_line(f"Hermes feed {slug} has no token any more." if ended else f"Hermes feed {slug} had no token.")
+
+
+@app.command()
+def disable(slug: FeedSlug) -> None:
+    """Take nothing in from a feed over HTTP, from the next UTC day on. What it sent stays."""
+    _switch(slug, enabled=False)
+
+
+@app.command()
+def enable(slug: FeedSlug) -> None:
+    """Take in a feed's batches again, from this UTC day on."""
+    _switch(slug, enabled=True)
 
 
 @app.command("import")
 def import_files(
-    slug: Annotated[str, typer.Argument(metavar="FEED", help="The feed, like acme.laptop.")],
+    slug: FeedSlug,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Payload files, as the plugin sends them.")],
 ) -> None:
     """Take in payload files, one after the other. The first one that is refused ends the command."""
     from usage_pipeline.hermes.batch import PayloadRefusedError
     from usage_pipeline.hermes.inbox import receive
     from usage_pipeline.ledger.hermes_feeds import get_hermes_feed
-    from usage_pipeline.ledger.slugs import split_slug
 
     at = now(os.environ)
-    split_slug(slug, parts=2, where="feed")
+    _check_slug(slug)
     payloads = [_read(path) for path in files]
     changed: set[date] = set()
     with opened(os.environ, writes=True) as engine:
@@ -119,13 +242,40 @@ def _of_file(payload: _PayloadFile, refused: InvalidInputError) -> InvalidInputE
     return InvalidInputError(refused.code, refused.what, where=where, remedy=f"{refused.remedy} {kept}".strip())
 
 
-def _as_json(feed: HermesFeed) -> dict[str, object]:
-    return {
-        "slug": feed.slug,
-        "workspace": feed.workspace,
-        "label": feed.label,
-        "environment": feed.environment,
-        "days_back": feed.days_back,
-        "counts": feed.counts,
-        "created_at": feed.created_at.isoformat(),
-    }
+def _check_slug(slug: str) -> None:
+    """Refuse what cannot be a feed before the store is taken up."""
+    from usage_pipeline.ledger.slugs import split_slug
+
+    split_slug(slug, parts=2, where="feed")
+
+
+def _switch(slug: str, *, enabled: bool) -> None:
+    from usage_pipeline.ledger.feed_settings import disable_feed, enable_feed
+    from usage_pipeline.ledger.hermes_feeds import get_hermes_feed
+
+    at = now(os.environ)
+    _check_slug(slug)
+    change = enable_feed if enabled else disable_feed
+    with opened(os.environ, writes=True) as engine, engine.begin() as connection:
+        from_day = change(connection, get_hermes_feed(connection, slug).feed_id, slug, at)
+    word = "enabled" if enabled else "disabled"
+    print_line(f"Feed {slug} is {word} from {from_day} (UTC) on." if from_day else f"Feed {slug} is {word} already.")
+
+
+def _views(connection: Connection, feeds: tuple[HermesFeed, ...], at: datetime) -> tuple[FeedView, ...]:
+    from usage_pipeline.cli.hermes_view import FeedView
+    from usage_pipeline.ledger.feed_settings import list_settings
+    from usage_pipeline.ledger.feed_tokens import list_tokens
+    from usage_pipeline.ledger.hermes_batches import newest_generated
+
+    settings = list_settings(connection, [feed.feed_id for feed in feeds])
+    newest = newest_generated(connection)
+    return tuple(
+        FeedView(
+            feed,
+            tuple(token for token in list_tokens(connection, feed) if token.lives(at)),
+            settings[feed.feed_id].enabled_on(at.date()),
+            newest.get(feed.feed_id),
+        )
+        for feed in feeds
+    )

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 from usage_pipeline.ledger.feed_settings import FeedSettings
 from usage_pipeline.ledger.provider_keys import ProviderKey
 
-KEY_COLUMNS = ("key", "mode", "account", "projects", "grain", "secret", "state")
+KEY_COLUMNS = ("key", "mode", "account", "known", "projects", "grain", "secret", "state")
+
+
+def account_in_words(key: ProviderKey) -> str:
+    """The key's account and how it is known."""
+    if key.account_known == "told":
+        return f"{key.account} (told by the provider{', as stated' if key.account_stated else ''})"
+    if key.account_known == "stated":
+        return f"{key.account} (stated; the provider has not told it)"
+    return f"{key.account} (assumed: no --organization was given, and the provider has not told it)"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
-    """A key with its dated settings, seen on the UTC day ``today``."""
+    """A key with its dated settings, seen on the UTC day ``today``.
+
+    ``note`` is what its owner should do, if anything; ``project_names`` are the names of projects by id, where known.
+    """
 
     key: ProviderKey
     settings: FeedSettings
     today: date
+    note: str | None = None
+    project_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def secret(self) -> str:
@@ -40,7 +55,7 @@ class KeyView:
         """The key as a row of a table, by ``KEY_COLUMNS``."""
         scope = ", ".join(self.projects) or "all"
         key = self.key
-        return (key.slug, key.mode, key.account, scope, key.grain, self.secret, self.state)
+        return (key.slug, key.mode, key.account, key.account_known, scope, key.grain, self.secret, self.state)
 
     def lines(self) -> tuple[tuple[str, str], ...]:
         """The key as pairs of a word and its value."""
@@ -50,14 +65,19 @@ class KeyView:
             ("workspace", key.workspace),
             ("provider", key.provider),
             ("mode", key.mode),
-            ("account", key.account if key.account_stated else f"{key.account} (no --organization was given)"),
-            ("projects", ", ".join(self.projects) or "all of the account"),
+            ("account", account_in_words(key)),
+            ("projects", ", ".join(map(self._named, self.projects)) or "all of the account"),
             ("grain", key.grain),
             ("base URL", key.base_url),
             ("secret", f"{self.secret}, version {key.secret_version}"),
             ("state", self.state),
             ("registered", key.created_at.isoformat()),
+            *((("to do", self.note),) if self.note else ()),
         )
+
+    def _named(self, project: str) -> str:
+        name = self.project_names.get(project)
+        return f"{project} ({name})" if name else project
 
     def as_json(self) -> dict[str, object]:
         """The key as a JSON object."""
@@ -69,7 +89,9 @@ class KeyView:
             "name": key.name,
             "mode": key.mode,
             "account": key.account,
+            "account_known": key.account_known,
             "account_stated": key.account_stated,
+            "account_told": key.account_told,
             "projects": list(self.projects),
             "grain": key.grain,
             "base_url": key.base_url,
@@ -78,4 +100,5 @@ class KeyView:
             "enabled": self.settings.enabled_on(self.today),
             "enabled_from": {day.isoformat(): value for day, value in self.settings.enabled.values},
             "created_at": key.created_at.isoformat(),
+            "note": self.note,
         }

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note, print_table
+from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note, print_progress, print_table
 from usage_pipeline.cli.secret_input import read_secret_source
 from usage_pipeline.cli.store import opened
 from usage_pipeline.clock import now
-from usage_pipeline.errors import InvalidInputError
+from usage_pipeline.errors import ExitCode, InvalidInputError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -120,6 +120,75 @@ def show(slug: KeySlug, as_json: AsJson = False) -> None:
             print_line(f"{word:<12}{value}")
 
 
+@app.command("set")
+def change(
+    slug: KeySlug,
+    grain: Annotated[
+        str | None, typer.Option("--grain", metavar="1h|1d", help="Another bucket width of usage.")
+    ] = None,
+    project: Annotated[
+        list[str] | None, typer.Option("--project", metavar="ID", help="Only this project from now on (repeatable).")
+    ] = None,
+    whole_account: Annotated[
+        bool, typer.Option("--whole-account", help="No longer only some projects, from now on.")
+    ] = False,
+    organization: Annotated[
+        str | None, typer.Option("--organization", metavar="ID", help="The provider's organization that it belongs to.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a key's grain or scope, or state its account. A scope holds from the next UTC day on."""
+    from usage_pipeline.credentials.key_changes import KeyChange, change_key
+    from usage_pipeline.ledger.provider_keys import get_provider_key
+    from usage_pipeline.ledger.slugs import split_slug
+    from usage_pipeline.providers.registry import provider as known_provider
+
+    at = now(os.environ)
+    _, provider, _ = split_slug(slug, parts=3, where="key")
+    if project and whole_account:
+        raise InvalidInputError(
+            "scope_unclear",
+            "it takes --project or --whole-account, not both",
+            where="usage-pipeline keys set",
+            remedy="See: usage-pipeline keys set --help.",
+        )
+    wanted = KeyChange(grain, () if whole_account else tuple(project) if project else None, organization)
+    with opened(os.environ, writes=True) as engine, engine.begin() as connection:
+        get_provider_key(connection, slug)
+        changed = change_key(connection, slug, known_provider(provider), wanted, at)
+        (view,) = _views(connection, (changed.key,), at)
+    for note in changed.notes:
+        print_note(note)
+    if as_json:
+        print_json({**view.as_json(), "notes": list(changed.notes)})
+    else:
+        print_line(f"Key {slug} is set.")
+
+
+@app.command("test")
+def ask(slug: KeySlug, as_json: AsJson = False) -> None:
+    """Ask the provider for one bucket of usage with a key, and say what works and what is missing."""
+    from usage_pipeline.cli.key_probe_view import as_json as in_json
+    from usage_pipeline.cli.key_probe_view import lines_of
+    from usage_pipeline.key_probe import probe_key
+    from usage_pipeline.ledger.slugs import split_slug
+    from usage_pipeline.stages import open_runtime
+
+    split_slug(slug, parts=3, where="key")
+    with open_runtime(os.environ) as runtime:
+        probe = probe_key(runtime, slug)
+    if as_json:
+        print_json(in_json(probe))
+    else:
+        for word, value in lines_of(probe):
+            print_line(f"{word:<13}{value}")
+        for note in probe.notes:
+            print_note(note)
+    if probe.error is not None:
+        print_progress(f"error: {probe.error.line()}")
+        raise typer.Exit(ExitCode.FAILURE)
+
+
 @app.command()
 def disable(slug: KeySlug) -> None:
     """Stop pulling a key from the next UTC day on. What was pulled stays."""
@@ -219,10 +288,21 @@ def _rings() -> KeyRingSource:
 
 def _views(connection: Connection, keys: tuple[ProviderKey, ...], at: datetime) -> tuple[KeyView, ...]:
     from usage_pipeline.cli.key_view import KeyView
+    from usage_pipeline.credentials.discovery import former_account_note
+    from usage_pipeline.ledger.dimension_names import names_by_id
     from usage_pipeline.ledger.feed_settings import list_settings
 
     settings = list_settings(connection, [key.feed_id for key in keys])
-    return tuple(KeyView(key, settings[key.feed_id], at.date()) for key in keys)
+    return tuple(
+        KeyView(
+            key,
+            settings[key.feed_id],
+            at.date(),
+            former_account_note(connection, key),
+            names_by_id(connection, key.provider, key.account, "project_id"),
+        )
+        for key in keys
+    )
 
 
 def _tell_made_key_file(rings: KeyRingSource) -> None:

@@ -16,14 +16,14 @@ from usage_pipeline.errors import InvalidInputError
 class Claim:
     """What one key of a provider answers for.
 
-    ``account_stated`` is whether a person named the account. ``scopes`` holds every set of projects that the key ever
-    had, one of them for a new key; an empty set is the whole account.
+    ``account_known`` is whether a person stated the account or the provider told it. ``scopes`` holds every set of
+    projects that the key ever had, one of them for a new key; an empty set is the whole account.
     """
 
     slug: str
     workspace: str
     account: str
-    account_stated: bool
+    account_known: bool
     scopes: tuple[tuple[str, ...], ...]
 
     def meets(self, other: Claim) -> bool:
@@ -32,27 +32,27 @@ class Claim:
         return any(not ours or not theirs or not set(ours).isdisjoint(theirs) for ours, theirs in pairs)
 
     def shares_named_project(self, other: Claim) -> bool:
-        """Whether both name one project: a project's id belongs to one account, whether that is stated or not."""
+        """Whether both name one project: a project's id belongs to one account, whether that is known or not."""
         return any(not set(ours).isdisjoint(theirs) for ours in self.scopes for theirs in other.scopes)
 
     def denies(self, other: Claim) -> bool:
-        """Whether a person said that the two accounts differ."""
-        return self.account_stated and other.account_stated and self.account != other.account
+        """Whether the two accounts are known to differ."""
+        return self.account_known and other.account_known and self.account != other.account
 
-    def states_the_same_account(self, other: Claim) -> bool:
-        """Whether a person named the same account for both."""
-        return self.account_stated and other.account_stated and self.account == other.account
+    def has_the_same_account(self, other: Claim) -> bool:
+        """Whether the two accounts are known to be one."""
+        return self.account_known and other.account_known and self.account == other.account
 
 
 def refuse_stated_overlap(new: Claim, registered: Iterable[Claim]) -> None:
-    """Refuse a scope that another workspace has, as far as stated accounts and named projects tell.
+    """Refuse a scope that another workspace has, as far as known accounts and named projects tell.
 
     Disabled keys count too: their history does. Raises :class:`InvalidInputError` ``scope_overlaps``.
     """
     for other in registered:
         if other.workspace == new.workspace or new.denies(other) or not new.meets(other):
             continue
-        if new.states_the_same_account(other):
+        if new.has_the_same_account(other):
             raise _overlaps(new, other, f"answers for the account {new.account} as well")
         if new.shares_named_project(other):
             raise _overlaps(new, other, "answers for one of these projects as well")
@@ -62,7 +62,7 @@ def refuse_shared_secret(new: Claim, sharing: Iterable[Claim]) -> None:
     """Refuse a secret that another key has, where both would report the same spending as that of two accounts.
 
     ``sharing`` are the registered keys with the same secret. Raises :class:`InvalidInputError`: ``scope_overlaps`` (in
-    another workspace), ``account_unclear`` (in the same one, where only one of the two states its account).
+    another workspace), ``account_unclear`` (in the same one, where the account of only one of the two is known).
     """
     for other in sharing:
         if new.denies(other) or not new.meets(other):
@@ -72,11 +72,11 @@ def refuse_shared_secret(new: Claim, sharing: Iterable[Claim]) -> None:
         if new.account != other.account:
             raise InvalidInputError(
                 "account_unclear",
-                f"{other.slug} has the same secret, but only one of the two states its account, so that their spending"
-                " would count twice",
+                f"{other.slug} has the same secret, but the account of only one of the two is known, so that their"
+                " spending would count twice",
                 where=new.slug,
                 remedy=f"Add it with --organization {other.account}."
-                if other.account_stated
+                if other.account_known
                 else "Add it without --organization.",
             )
 
@@ -86,21 +86,21 @@ def overlap_notes(new: Claim, registered: Sequence[Claim]) -> tuple[str, ...]:
     ours = [other for other in registered if other.workspace == new.workspace and other.slug != new.slug]
     overlapping = [other.slug for other in ours if other.account == new.account and new.meets(other)]
     notes = []
-    if not new.account_stated:
+    if not new.account_known:
         notes.append(
             f"{new.slug}: no account was stated, so all keys of this provider in workspace {new.workspace} without one"
-            " are taken for one account and nothing of it counts twice; if they belong to several organisations, add"
-            " each with --organization."
+            " are taken for one account and nothing of it counts twice, until the provider tells; if it does not and"
+            " they belong to several organisations, state each one's with --organization."
         )
     if overlapping:
         notes.append(
             f"{new.slug}: its scope overlaps that of {', '.join(overlapping)}; reconciliation lets one of them lead on"
             " each day, and shows the others without counting them."
         )
-    if any(other.account_stated != new.account_stated for other in ours):
+    if any(other.account_known != new.account_known and other.account != new.account for other in ours):
         notes.append(
-            f"{new.slug}: only some keys of this provider in workspace {new.workspace} state their account; keys with"
-            " and without --organization are taken for different accounts, so state it for all of them."
+            f"{new.slug}: the account of only some keys of this provider in workspace {new.workspace} is known; the"
+            " others are taken for another account, so state it for all of them with --organization."
         )
     return tuple(notes)
 

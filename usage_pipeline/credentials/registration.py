@@ -19,11 +19,13 @@ from usage_pipeline.credentials.accounts import (
     refuse_shared_secret,
     refuse_stated_overlap,
 )
+from usage_pipeline.credentials.claims import assumed_account, claims_of, comparable_keys
+from usage_pipeline.credentials.discovery import account_of_proxy
 from usage_pipeline.credentials.references import BUILT_IN_SCHEMES, SecretReference
 from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.credentials.vault import KeyRingSource, reveal, seal_for
 from usage_pipeline.errors import InvalidInputError, UsagePipelineError
-from usage_pipeline.ledger.feed_settings import list_settings
+from usage_pipeline.ledger.learned_limits import forget_learned_limits
 from usage_pipeline.ledger.provider_keys import (
     GRAINS,
     MODES,
@@ -36,12 +38,11 @@ from usage_pipeline.ledger.provider_keys import (
     find_provider_key,
     get_provider_key,
     key_slug,
-    list_provider_keys,
     lock_provider_keys,
     lock_registrations,
     store_secret,
 )
-from usage_pipeline.ledger.workspaces import Workspace, get_workspace, list_workspaces
+from usage_pipeline.ledger.workspaces import Workspace, get_workspace
 from usage_pipeline.providers.contract import Provider
 
 SecretSource = Secret | SecretReference
@@ -53,8 +54,9 @@ class KeyRequest:
     """What a person asks to register. ``organization`` is the provider's organisation id, None where not stated;
     ``projects`` narrows the scope; ``base_url`` None is the provider's own host.
 
-    Raises :class:`InvalidInputError`: ``slug_malformed``, ``mode_unknown``, ``grain_unknown``,
-    ``organization_malformed``, ``project_malformed``, and what the provider says about the base URL.
+    Raises :class:`InvalidInputError`: ``slug_malformed``, ``mode_unknown``, ``mode_unsupported``, ``grain_unknown``,
+    ``organization_malformed``, ``organization_not_taken``, ``project_malformed``, ``base_url_missing``, and what the
+    provider says about the base URL.
     """
 
     workspace: str
@@ -74,9 +76,11 @@ class KeyRequest:
             check_identifier(project, code="project_malformed", where="--project")
         if self.mode not in MODES:
             raise _not_one_of("mode_unknown", "--mode", MODES)
+        self._check_mode()
         if self.grain not in GRAINS:
             raise _not_one_of("grain_unknown", "--grain", GRAINS)
         self.checked_base_url()
+        refuse_organization_of_proxy(self.provider, self.organization, self.slug)
 
     @property
     def slug(self) -> str:
@@ -85,19 +89,41 @@ class KeyRequest:
 
     def checked_base_url(self) -> str:
         """The base URL as the provider writes it. Raises what :meth:`Provider.normalise_base_url` raises."""
+        if self.base_url is None and not self.provider.default_base_url:
+            raise InvalidInputError(
+                "base_url_missing",
+                f"{self.provider.title} has no host of its own",
+                where="--base-url",
+                remedy="Give the address of yours.",
+            )
         return self.provider.normalise_base_url(
             self.provider.default_base_url if self.base_url is None else self.base_url
         )
 
-    def claim(self) -> Claim:
-        """What the new key answers for."""
+    def account_told(self) -> str | None:
+        """The account as far as it is known without asking: a proxy is its own account."""
+        return account_of_proxy(self.provider, self.checked_base_url())
+
+    def claim(self, others: Sequence[ProviderKey]) -> Claim:
+        """What the new key answers for, beside the registered keys of its provider."""
+        known = self.organization or self.account_told()
         return Claim(
             self.slug,
             self.workspace,
-            account_of(self.workspace, self.organization),
-            self.organization is not None,
+            known or assumed_account(self.workspace, others),
+            known is not None,
             (tuple(sorted(set(self.projects))),),
         )
+
+    def _check_mode(self) -> None:
+        taken = sorted(set().union(*(endpoint.modes for endpoint in self.provider.endpoints)))
+        if self.mode not in taken:
+            raise InvalidInputError(
+                "mode_unsupported",
+                f"{self.provider.title} has no endpoint that a {self.mode} key may ask",
+                where="--mode",
+                remedy=f"It takes keys of the mode {' or '.join(taken)}.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +147,9 @@ def register_key(
     if find_provider_key(connection, request.slug) is not None:
         raise already_registered(request.slug)
     _keep_demo_apart(workspace, request)
-    claim = request.claim()
-    others = _comparable(connection, request.provider.name, request.workspace)
-    claims = _claims(connection, others)
+    others = comparable_keys(connection, request.provider.name, request.workspace)
+    claim = request.claim(others)
+    claims = claims_of(connection, others)
     refuse_stated_overlap(claim, claims.values())
     secret_notes = _refuse_same_secret(claim, request.source, others, claims, rings, environ)
     sealed = (
@@ -142,6 +168,8 @@ def register_key(
         base_url=request.checked_base_url(),
         secret_sealed=sealed,
         secret_reference=_reference_text(request.source),
+        account=claim.account,
+        account_told=request.account_told(),
     )
     key = add_provider_key(connection, new, now)
     return Registered(key, (*overlap_notes(claim, tuple(claims.values())), *secret_notes))
@@ -157,14 +185,15 @@ def replace_secret(
 ) -> Registered:
     """Give a key a new secret, or another reference, as its next version; account and scope stay.
 
-    Raises :class:`InvalidInputError`: ``key_unknown``, ``scope_overlaps``, ``account_unclear``; what loading the key
-    ring raises.
+    What refusals taught about the former secret is forgotten: the new one may have other rights. Raises
+    :class:`InvalidInputError`: ``key_unknown``, ``scope_overlaps``, ``account_unclear``; what loading the key ring
+    raises.
     """
     lock_registrations(connection)
     get_provider_key(connection, slug)
     (key,) = lock_provider_keys(connection, (slug,))
-    same_provider = _comparable(connection, key.provider, key.workspace)
-    claims = _claims(connection, same_provider)
+    same_provider = comparable_keys(connection, key.provider, key.workspace)
+    claims = claims_of(connection, same_provider)
     others = [other for other in same_provider if other.slug != slug]
     notes = _refuse_same_secret(claims[slug], source, others, claims, rings, environ)
     version = key.secret_version + 1
@@ -181,6 +210,7 @@ def replace_secret(
         secret_version=version,
         now=now,
     )
+    forget_learned_limits(connection, key.feed_id)
     return Registered(renewed, notes)
 
 
@@ -192,39 +222,32 @@ def refuse_secret_of_another_workspace(
     When the key was registered its secret may not have been there to compare. Raises :class:`InvalidInputError`
     ``scope_overlaps`` or ``account_unclear`` as registration does.
     """
-    others = [o for o in _comparable(connection, key.provider, key.workspace) if o.workspace != key.workspace]
-    claims = _claims(connection, [key, *others])
+    others = [o for o in comparable_keys(connection, key.provider, key.workspace) if o.workspace != key.workspace]
+    claims = claims_of(connection, [key, *others])
     sharing = [claims[other.slug] for other in others if _opened(other, rings, environ) == secret]
     refuse_shared_secret(claims[key.slug], sharing)
 
 
+def refuse_organization_of_proxy(provider: Provider, organization: str | None, where: str) -> None:
+    """Refuse a stated account for a proxy's key. Raises ``InvalidInputError`` ``organization_not_taken``."""
+    if organization is not None and provider.role == "proxy":
+        raise InvalidInputError(
+            "organization_not_taken",
+            f"a {provider.title} proxy is an account of its own, known by its base URL",
+            where=where,
+            remedy="Leave --organization out.",
+        )
+
+
 def _keep_demo_apart(workspace: Workspace, request: KeyRequest) -> None:
-    real = request.provider.normalise_base_url(request.provider.default_base_url)
-    if workspace.demo and request.checked_base_url() == real:
+    real = request.provider.default_base_url
+    if workspace.demo and real and request.checked_base_url() == request.provider.normalise_base_url(real):
         raise InvalidInputError(
             "workspace_is_demo",
             "the workspace holds the demo's made-up data, which must not mix with real spending",
             where=request.slug,
             remedy="Run: usage-pipeline workspace add NAME, and register the key there.",
         )
-
-
-def _comparable(connection: Connection, provider: str, workspace: str) -> list[ProviderKey]:
-    """The provider's keys whose spending could be the workspace's too: a demo's made-up spending is nobody else's."""
-    demos = {one.slug for one in list_workspaces(connection) if one.demo}
-    return [
-        key
-        for key in list_provider_keys(connection)
-        if key.provider == provider and (key.workspace in demos) == (workspace in demos)
-    ]
-
-
-def _claims(connection: Connection, keys: Sequence[ProviderKey]) -> Mapping[str, Claim]:
-    settings = list_settings(connection, [key.feed_id for key in keys])
-    return {
-        key.slug: Claim(key.slug, key.workspace, key.account, key.account_stated, settings[key.feed_id].projects_ever())
-        for key in keys
-    }
 
 
 def _refuse_same_secret(

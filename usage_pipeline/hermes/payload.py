@@ -55,6 +55,8 @@ out every later correction."""
 
 _UNKNOWN_FIELDS_MAX = 50
 
+_PLAIN_CHARACTERS_MAX = 18
+
 _WORKSPACE_FIELDS = frozenset({"slug", "name", "provider"})
 _V1_FIELDS = frozenset({"schemaVersion", "environment", "generatedAt", "sourceLabel", "workspace", "rollups"})
 _V2_FIELDS = _V1_FIELDS | {"repositoryRollups"}
@@ -95,6 +97,9 @@ def batch_digest(body: bytes) -> bytes:
 
 def _canonical_number(digits: str) -> int | Decimal:
     """Equal numbers written alike: 5.0 as 5, 2.50 as 2.5."""
+    if len(digits) <= _PLAIN_CHARACTERS_MAX and "e" not in digits and "E" not in digits:
+        short = digits.rstrip("0")  # a plain one, as nearly all are, has a point: the way below gives the same
+        return int(short[:-1]) if short.endswith(".") else Decimal(short)
     number = exact_number(digits)
     if not number.is_finite():
         raise ValueError("no figure of a payload")

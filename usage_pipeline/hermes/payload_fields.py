@@ -30,16 +30,20 @@ NUMBER_CHARACTERS_MAX = 64
 
 TEXT_CHARACTERS_MAX = 500
 
+_PLAIN_CHARACTERS_MAX = 20
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _HOUR = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:00:00Z", re.ASCII)
 _INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)(?:Z|\+00:00)", re.ASCII)
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _INDEX = re.compile(r"\[\d+\]")
 
 
 def exact_number(digits: str) -> Decimal:
     """A JSON number as a Decimal, digit for digit; NaN where it is absurdly long or large, so that the field's own
     check refuses it by name."""
+    if len(digits) <= _PLAIN_CHARACTERS_MAX and "e" not in digits and "E" not in digits:
+        return Decimal(digits)  # nearly all; the checks below could find nothing
     if len(digits) > NUMBER_CHARACTERS_MAX:
         return Decimal("NaN")
     try:
@@ -92,7 +96,7 @@ class Fields:
         self._values: dict[str, Any] = value
         self.path = path
         self.unknown = unknown
-        for name in value.keys() - known:
+        for name in () if known.issuperset(value) else value.keys() - known:
             where = self.at(_UNPRINTABLE.sub("?", name[:60]))
             unknown.setdefault(_INDEX.sub("[]", where), where)
 
@@ -115,16 +119,19 @@ class Fields:
     def children(self, name: str, known: frozenset[str]) -> Iterator[Fields]:
         """The objects of the list at ``name``."""
         values = self._values.get(name)
+        path = self.at(name)
         if not isinstance(values, list):
-            raise refusal(self.at(name), "must be a list")
+            raise refusal(path, "must be a list")
         for index, value in enumerate(values):
-            yield Fields(value, f"{self.at(name)}[{index}]", known, self.unknown)
+            yield Fields(value, f"{path}[{index}]", known, self.unknown)
 
     def text(self, name: str, *, may_be_empty: bool = False) -> str:
         """Printable text of at most 500 characters."""
         value = self._values.get(name)
         if not isinstance(value, str):
             raise refusal(self.at(name), "must be text")
+        if 0 < len(value) <= TEXT_CHARACTERS_MAX and value.isascii() and value.isprintable() and value[0] != " ":
+            return value  # nearly all
         if not (may_be_empty or value.strip()):
             raise refusal(self.at(name), "must not be empty")
         if len(value) > TEXT_CHARACTERS_MAX or _UNPRINTABLE.search(value):
@@ -137,6 +144,9 @@ class Fields:
 
     def count(self, name: str) -> int:
         """A whole number from 0 to 2**63 - 1; ``5.0`` is taken for 5."""
+        value = self._values.get(name)
+        if type(value) is int and 0 <= value <= COUNT_MAX:
+            return value  # nearly all
         value = self._number(name)
         if value != int(value):
             raise refusal(self.at(name), "must be a whole number")
@@ -150,10 +160,13 @@ class Fields:
 
     def quantity(self, name: str) -> Decimal:
         """A number from 0 up to 10**12 (US dollars, milliseconds), with all its decimals."""
+        value = self._values.get(name)
+        if type(value) is Decimal and value.is_finite() and 0 <= value < COST_USD_LIMIT:
+            return value.copy_abs()  # nearly all; -0.0 is 0
         value = self._number(name)
         if value >= COST_USD_LIMIT:
             raise refusal(self.at(name), "is larger than any cost can be")
-        return Decimal(value).copy_abs()  # -0.0 is 0
+        return value.copy_abs() if isinstance(value, Decimal) else Decimal(value)  # -0.0 is 0
 
     def optional_quantity(self, name: str) -> Decimal | None:
         """The number at ``name``, None where it is absent or null: not reported is not 0."""

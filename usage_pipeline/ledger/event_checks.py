@@ -48,9 +48,10 @@ def malformed_events(connection: Connection, days: Sequence[date]) -> Iterator[O
 
 
 def parts_above_their_class(connection: Connection, days: Sequence[date]) -> Iterator[Offence]:
-    """Rows whose parts by modality exceed their token class; provider rows whose reasoning exceeds their output.
+    """Rows whose parts by modality exceed their token class; vendors' rows whose reasoning exceeds their output.
 
     A Hermes row with more reasoning than output is a finding of its own already, and reasoning is never added.
+    Resellers and proxies do not say whether their reasoning lies inside their output.
     """
 
     def parts(token_class: str, prefix: str) -> str:
@@ -64,7 +65,8 @@ def parts_above_their_class(connection: Connection, days: Sequence[date]) -> Ite
             "have input by modality above uncached_input": parts("uncached_input", "input"),
             "have cache reads by modality above cache_read": parts("cache_read", "cache_read"),
             "have output by modality above output": parts("output", "output"),
-            "have reasoning above output": "e.reasoning > coalesce(e.output, 0) AND f.source = 'provider_api_key'",
+            "have reasoning above output": "e.reasoning > coalesce(e.output, 0) AND f.source = 'provider_api_key'"
+            " AND e.upstream_provider IS NULL",
         },
         days,
     )

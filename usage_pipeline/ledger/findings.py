@@ -59,6 +59,33 @@ def replace_findings(
     connection: Connection, workspace_id: int, day: date, findings: Sequence[Finding], now: datetime
 ) -> int:
     """Make the open findings of a workspace's day equal to ``findings``; return how many were opened or closed."""
+    return _replace(connection, workspace_id, day, findings, now, None, ())
+
+
+def replace_findings_of_feed(
+    connection: Connection,
+    workspace_id: int,
+    day: date,
+    feed_id: int,
+    codes: Sequence[str],
+    findings: Sequence[Finding],
+    now: datetime,
+) -> int:
+    """As :func:`replace_findings`, of one feed's findings of these codes alone; all others stay as they are."""
+    assert all(finding.feed_id == feed_id and finding.code in codes for finding in findings)
+    return _replace(connection, workspace_id, day, findings, now, feed_id, codes)
+
+
+def _replace(
+    connection: Connection,
+    workspace_id: int,
+    day: date,
+    findings: Sequence[Finding],
+    now: datetime,
+    feed_id: int | None,
+    codes: Sequence[str],
+) -> int:
+    """Make the open findings equal to ``findings``: all of the day, or a feed's of some codes."""
     acknowledged = _acknowledged(connection, workspace_id, day)
     wanted = {
         identity: finding
@@ -69,8 +96,9 @@ def replace_findings(
         text(
             "SELECT identity, finding_id, code, explanation, figure_provider, figure_hermes, difference FROM findings"
             " WHERE workspace_id = :workspace_id AND day = :day AND closed_at IS NULL"
+            " AND (CAST(:feed_id AS integer) IS NULL OR (feed_id = :feed_id AND code = ANY(:codes)))"
         ),
-        {"workspace_id": workspace_id, "day": day},
+        {"workspace_id": workspace_id, "day": day, "feed_id": feed_id, "codes": list(codes)},
     ).all()
     standing = {bytes(row.identity): row for row in open_rows}
     moved = 0
@@ -113,15 +141,27 @@ def read_findings(
 
 
 def days_with_findings(
-    connection: Connection, workspace_id: int, codes: Sequence[str], first_day: date, end_day: date
+    connection: Connection,
+    workspace_id: int,
+    codes: Sequence[str],
+    first_day: date,
+    end_day: date,
+    feed_id: int | None = None,
 ) -> list[date]:
-    """Days of the half-open range on which a finding of one of the codes is open."""
+    """Days of the half-open range on which a finding of one of the codes is open, of one feed where it is given."""
     rows = connection.execute(
         text(
             "SELECT DISTINCT day FROM findings WHERE workspace_id = :workspace_id AND code = ANY(:codes)"
-            " AND day >= :first_day AND day < :end_day AND closed_at IS NULL ORDER BY day"
+            " AND day >= :first_day AND day < :end_day AND closed_at IS NULL"
+            " AND (CAST(:feed_id AS integer) IS NULL OR feed_id = :feed_id) ORDER BY day"
         ),
-        {"workspace_id": workspace_id, "codes": list(codes), "first_day": first_day, "end_day": end_day},
+        {
+            "workspace_id": workspace_id,
+            "codes": list(codes),
+            "first_day": first_day,
+            "end_day": end_day,
+            "feed_id": feed_id,
+        },
     )
     return list(rows.scalars())
 

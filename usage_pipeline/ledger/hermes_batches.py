@@ -43,6 +43,14 @@ class NewBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptBatch:
+    """A payload in the inbox; ``new`` is false where it was there already."""
+
+    batch_id: int
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DayWord:
     """The batch that speaks for a feed's day: the newest by ``generated_at``, at one instant the greater digest."""
 
@@ -64,17 +72,17 @@ def find_batch(connection: Connection, feed_id: int, digest: bytes, *, accepted:
     return found
 
 
-def keep_batch(connection: Connection, batch: NewBatch) -> int:
-    """Store a payload verbatim; return its id. The same payload at the same moment from two processes is one batch."""
+def keep_batch(connection: Connection, batch: NewBatch) -> KeptBatch:
+    """Store a payload verbatim, once: the same payload at the same moment from two processes is one batch too."""
     first, end = batch.days if batch.days else (None, None)
-    connection.execute(
+    kept: int | None = connection.execute(
         text(
             "INSERT INTO hermes_batches (feed_id, received_at, digest, body_bytes, body_zstd, accepted, refused_code,"
             " refused_why, schema_version, generated_at, source_label, findings, first_day, end_day)"
             " VALUES (:feed_id, :received_at, :digest, :body_bytes, :body, :accepted, :refused_code,"
             " :refused_why, :schema_version, :generated_at, :source_label, CAST(:findings AS jsonb),"
             " :first_day, :end_day)"
-            " ON CONFLICT (feed_id, digest, accepted) DO NOTHING"
+            " ON CONFLICT (feed_id, digest, accepted) DO NOTHING RETURNING batch_id"
         ),
         {
             "feed_id": batch.feed_id,
@@ -92,10 +100,65 @@ def keep_batch(connection: Connection, batch: NewBatch) -> int:
             "first_day": first,
             "end_day": end,
         },
+    ).scalar()
+    if kept is not None:
+        return KeptBatch(kept, new=True)
+    known = find_batch(connection, batch.feed_id, batch.digest, accepted=batch.refused_code is None)
+    assert known is not None
+    return KeptBatch(known, new=False)
+
+
+def ranges_of_newer_batches(connection: Connection, batch: NewBatch) -> list[tuple[date, date]]:
+    """The half-open ranges of days on which accepted batches of the feed have a newer word than this one."""
+    if batch.days is None:
+        return []
+    rows = connection.execute(
+        text(
+            "SELECT DISTINCT first_day, end_day FROM hermes_batches WHERE feed_id = :feed_id AND accepted"
+            " AND generated_at >= :generated_at AND (generated_at, digest) > (:generated_at, :digest)"
+            " AND first_day < :end_day AND end_day > :first_day"
+        ),
+        {
+            "feed_id": batch.feed_id,
+            "generated_at": batch.generated_at,
+            "digest": batch.digest,
+            "first_day": batch.days[0],
+            "end_day": batch.days[1],
+        },
     )
-    batch_id = find_batch(connection, batch.feed_id, batch.digest, accepted=batch.refused_code is None)
-    assert batch_id is not None
-    return batch_id
+    return [(row[0], row[1]) for row in rows]
+
+
+def newest_generated(connection: Connection) -> dict[int, datetime]:
+    """When the newest accepted batch of each feed was generated (UTC), heartbeats included, by feed id."""
+    rows = connection.execute(
+        text("SELECT feed_id, max(generated_at) FROM hermes_batches WHERE accepted GROUP BY feed_id")
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def batches_since(connection: Connection, feed_id: int, since: datetime, most: int) -> int:
+    """How many payloads of a feed were kept since that instant, counted up to ``most``."""
+    counted: int = connection.execute(
+        text(
+            "SELECT count(*) FROM (SELECT 1 FROM hermes_batches"
+            " WHERE feed_id = :feed_id AND received_at > :since LIMIT :most) AS lately"
+        ),
+        {"feed_id": feed_id, "since": since, "most": most},
+    ).scalar_one()
+    return counted
+
+
+def refused_since(connection: Connection, feed_id: int, since: datetime) -> tuple[int, int]:
+    """How many refused payloads of a feed are kept since that instant, and their bytes as they came."""
+    row = connection.execute(
+        text(
+            "SELECT count(*), COALESCE(sum(body_bytes), 0) FROM hermes_batches"
+            " WHERE feed_id = :feed_id AND received_at >= :since AND NOT accepted"
+        ),
+        {"feed_id": feed_id, "since": since},
+    ).one()
+    return int(row[0]), int(row[1])
 
 
 def batch_body(connection: Connection, batch_id: int) -> tuple[bytes, datetime]:

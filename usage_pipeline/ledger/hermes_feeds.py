@@ -6,6 +6,7 @@ In: names from a person, labels from a first batch. Out: :class:`HermesFeed` rec
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -24,6 +25,9 @@ PRODUCTION: Final = "production"
 """The only environment whose feeds count unless their setting says so."""
 
 DAYS_BACK_MAX: Final = 365
+PLUGIN_LABEL_CHARACTERS_MAX: Final = 500
+
+_PLUGIN_LABEL: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*\S[^\x00-\x1f\x7f\ud800-\udfff]*")
 
 _SELECT: Final = """
     SELECT h.feed_id, f.workspace_id, w.slug, f.slug, h.label, h.environment, h.days_back, h.counts,
@@ -37,8 +41,8 @@ class HermesFeed:
     """A registered Hermes install. ``slug`` is ``workspace.label``, ``workspace`` the workspace's slug.
 
     ``days_back`` is how many UTC days each of its batches covers, None where nobody said. ``counts`` is whether its
-    figures count or are only shown. The bound labels are those of its first batch, None before it. ``created_at`` is
-    UTC.
+    figures count or are only shown. The bound labels are the plugin's own, as stated at the registration or told by its
+    first batch, None before it. ``created_at`` is UTC.
     """
 
     feed_id: int
@@ -74,13 +78,40 @@ def check_days_back(days_back: int | None) -> int | None:
     return days_back
 
 
+def check_plugin_label(label: str | None, *, where: str) -> str | None:
+    """``label`` if a payload can say it: printable, not blank, at most 500 characters; None stays None.
+
+    Raises :class:`InvalidInputError` ``plugin_label_malformed``.
+    """
+    if label is not None and (len(label) > PLUGIN_LABEL_CHARACTERS_MAX or not _PLUGIN_LABEL.fullmatch(label)):
+        raise InvalidInputError(
+            "plugin_label_malformed",
+            f"it is blank, not printable, or longer than {PLUGIN_LABEL_CHARACTERS_MAX} characters",
+            where=where,
+            remedy="Give it as the plugin's show-config prints it, or leave the option out.",
+        )
+    return label
+
+
 def add_hermes_feed(
-    connection: Connection, workspace: Workspace, label: str, environment: str, *, days_back: int | None, now: datetime
+    connection: Connection,
+    workspace: Workspace,
+    label: str,
+    environment: str,
+    *,
+    days_back: int | None,
+    now: datetime,
+    plugin_workspace: str | None = None,
+    plugin_environment: str | None = None,
 ) -> HermesFeed:
     """Register a Hermes feed with its first settings from the UTC day of ``now``; it counts if it is in production.
 
-    Raises :class:`InvalidInputError`: ``slug_malformed``, ``days_back_malformed``, ``already_registered``.
+    ``plugin_workspace`` and ``plugin_environment`` are the plugin's own labels, bound now instead of by the first
+    batch. Raises :class:`InvalidInputError`: ``slug_malformed``, ``days_back_malformed``, ``plugin_label_malformed``,
+    ``already_registered``.
     """
+    check_plugin_label(plugin_workspace, where="--plugin-workspace")
+    check_plugin_label(plugin_environment, where="--plugin-environment")
     check_part(label, where="--label")
     check_part(environment, where="--environment")
     check_days_back(days_back)
@@ -103,8 +134,9 @@ def add_hermes_feed(
         ) from None
     connection.execute(
         text(
-            "INSERT INTO hermes_feeds (feed_id, label, environment, days_back, counts)"
-            " VALUES (:feed_id, :label, :environment, :days_back, :counts)"
+            "INSERT INTO hermes_feeds (feed_id, label, environment, days_back, counts, bound_workspace_slug,"
+            " bound_environment)"
+            " VALUES (:feed_id, :label, :environment, :days_back, :counts, :plugin_workspace, :plugin_environment)"
         ),
         {
             "feed_id": feed_id,
@@ -112,6 +144,8 @@ def add_hermes_feed(
             "environment": environment,
             "days_back": days_back,
             "counts": environment == PRODUCTION,
+            "plugin_workspace": plugin_workspace,
+            "plugin_environment": plugin_environment,
         },
     )
     write_first_settings(connection, feed_id, now)
@@ -150,15 +184,24 @@ def list_hermes_feeds(connection: Connection, workspace: str | None = None) -> t
     return tuple(HermesFeed(*row) for row in rows)
 
 
+def lock_hermes_feed(connection: Connection, feed: HermesFeed) -> HermesFeed:
+    """The feed as it stands now, and as no other transaction changes it until this one ends."""
+    row = connection.execute(
+        text(_SELECT + " WHERE h.feed_id = :feed_id FOR NO KEY UPDATE OF h"), {"feed_id": feed.feed_id}
+    ).one()
+    return HermesFeed(*row)
+
+
 def bind_feed(connection: Connection, feed: HermesFeed, workspace_slug: str | None, environment: str) -> None:
-    """Bind the plugin's own labels to the feed, as its first batch told them; a bound feed keeps what it has.
+    """Bind the plugin's own labels to the feed, as its first batch told them; what is bound already stays.
 
     Not in the audit log: the batch that binds is kept, and says when.
     """
     connection.execute(
         text(
-            "UPDATE hermes_feeds SET bound_workspace_slug = :workspace_slug, bound_environment = :environment"
-            " WHERE feed_id = :feed_id AND bound_environment IS NULL"
+            "UPDATE hermes_feeds SET bound_workspace_slug = COALESCE(bound_workspace_slug, :workspace_slug),"
+            " bound_environment = COALESCE(bound_environment, :environment)"
+            " WHERE feed_id = :feed_id AND (bound_workspace_slug IS NULL OR bound_environment IS NULL)"
         ),
         {"feed_id": feed.feed_id, "workspace_slug": workspace_slug, "environment": environment},
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final
+from datetime import date, datetime
+from typing import Final, Literal
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
@@ -26,13 +26,17 @@ MODES: Final = ("admin", "standard")
 GRAINS: Final = ("1h", "1d")
 """Bucket widths of a key's usage pulls, the default first."""
 
+AccountKnown = Literal["told", "stated", "assumed"]
+"""How a key's account is known: the provider told it, a person stated it, or nobody did."""
+
 _UNSTATED: Final = "unstated:"
 _IDENTIFIER_CHARACTERS_MAX: Final = 200
 _REGISTRATION_LOCK: Final = 0x6B657973  # "keys": a scope is compared with all others, so registrations go one by one
 
 _SELECT: Final = """
     SELECT k.feed_id, f.workspace_id, w.slug, f.slug, k.provider, k.name, k.mode, k.account, k.account_stated, k.grain,
-           k.base_url, k.secret_sealed, k.secret_reference, k.secret_version, f.created_at
+           k.base_url, k.secret_sealed, k.secret_reference, k.secret_version, f.created_at, k.account_told,
+           k.account_told_version, k.account_since
     FROM provider_keys k JOIN feeds f USING (feed_id) JOIN workspaces w USING (workspace_id)
 """
 
@@ -41,9 +45,10 @@ _SELECT: Final = """
 class ProviderKey:
     """A registered provider key. ``slug`` is ``workspace.provider.name``, ``workspace`` the workspace's slug.
 
-    ``account`` is the provider's organisation where ``account_stated``, else a stand-in for all unstated keys of the
-    provider in the workspace. Exactly one of ``secret_sealed`` and ``secret_reference`` is there. ``created_at`` is in
-    UTC.
+    ``account`` is the provider's organisation where a person stated it (``account_stated``) or the provider told it
+    (``account_told``, with the secret of ``account_told_version``), else what all such keys of the provider in the
+    workspace are assumed to share. ``account_since`` is when it became another than it was, None where it never did.
+    Exactly one of ``secret_sealed`` and ``secret_reference`` is there. Instants are in UTC.
     """
 
     feed_id: int
@@ -61,6 +66,21 @@ class ProviderKey:
     secret_reference: str | None
     secret_version: int
     created_at: datetime
+    account_told: str | None = None
+    account_told_version: int | None = None
+    account_since: datetime | None = None
+
+    @property
+    def account_known(self) -> AccountKnown:
+        """How the account is known."""
+        if self.account_told is not None and self.account_told == self.account:
+            return "told"
+        return "stated" if self.account_stated else "assumed"
+
+    @property
+    def is_account_told_by_this_secret(self) -> bool:
+        """Whether the provider told the account to the secret that the key has now."""
+        return self.account_told is not None and self.account_told_version == self.secret_version
 
     @property
     def registration_order(self) -> int:
@@ -72,8 +92,9 @@ class ProviderKey:
 class NewProviderKey:
     """A key to register: exactly one of ``secret_sealed`` and ``secret_reference`` is given.
 
-    ``organization`` is the provider's organisation id where the caller states it. ``projects`` narrows the scope to
-    named projects (OpenAI) or workspaces (Anthropic); empty is the whole account.
+    ``organization`` is the provider's organisation id where the caller states it. ``account`` is what the key's account
+    is taken for where nobody states it, ``account_told`` what is known of it without asking; None where nothing is.
+    ``projects`` narrows the scope to named projects (OpenAI) or workspaces (Anthropic); empty is the whole account.
     """
 
     workspace: Workspace
@@ -86,6 +107,8 @@ class NewProviderKey:
     base_url: str
     secret_sealed: bytes | None = field(repr=False)
     secret_reference: str | None
+    account: str | None = None
+    account_told: str | None = None
 
     @property
     def slug(self) -> str:
@@ -147,6 +170,8 @@ def add_provider_key(connection: Connection, new: NewProviderKey, now: datetime)
     :class:`InvalidInputError`: ``slug_malformed``, ``already_registered``, ``organization_malformed``.
     """
     account = account_of(new.workspace.slug, new.organization)
+    if new.organization is None and new.account is not None:
+        account = new.account
     try:
         with connection.begin_nested():
             feed_id = connection.execute(
@@ -160,9 +185,11 @@ def add_provider_key(connection: Connection, new: NewProviderKey, now: datetime)
         raise already_registered(new.slug) from None
     connection.execute(
         text(
-            "INSERT INTO provider_keys (feed_id, provider, name, mode, account, account_stated, grain, base_url,"
-            " secret_sealed, secret_reference) VALUES (:feed_id, :provider, :name, :mode, :account, :account_stated,"
-            " :grain, :base_url, :secret_sealed, :secret_reference)"
+            "INSERT INTO provider_keys (feed_id, provider, name, mode, account, account_stated, account_told,"
+            " account_told_version, grain, base_url, secret_sealed, secret_reference) VALUES (:feed_id, :provider,"
+            " :name, :mode, :account, :account_stated, CAST(:account_told AS text),"
+            " CASE WHEN CAST(:account_told AS text) IS NOT NULL THEN 1 END, :grain, :base_url, :secret_sealed,"
+            " :secret_reference)"
         ),
         {
             "feed_id": feed_id,
@@ -171,6 +198,7 @@ def add_provider_key(connection: Connection, new: NewProviderKey, now: datetime)
             "mode": new.mode,
             "account": account,
             "account_stated": new.organization is not None,
+            "account_told": new.account_told,
             "grain": new.grain,
             "base_url": new.base_url,
             "secret_sealed": new.secret_sealed,
@@ -257,6 +285,74 @@ def store_secret(
     detail = {"secret": _where_secret_is(secret_reference), "version": secret_version}
     record_change(connection, now, what, key.slug, detail)
     return get_provider_key(connection, key.slug)
+
+
+def store_account(
+    connection: Connection, key: ProviderKey, account: str, now: datetime, *, stated: bool, told: str | None
+) -> ProviderKey:
+    """Write which account the key has: ``stated`` by a person or not, and what the provider ``told`` the key's present
+    secret (None: what it told before stays). The caller has compared the scopes (``credentials.accounts``)."""
+    connection.execute(
+        text(
+            "UPDATE provider_keys SET account = :account, account_stated = :stated,"
+            " account_told = coalesce(CAST(:told AS text), account_told),"
+            " account_told_version = CASE WHEN CAST(:told AS text) IS NULL THEN account_told_version"
+            " ELSE secret_version END, account_since = CASE WHEN account = :account THEN account_since ELSE :now END"
+            " WHERE feed_id = :feed_id"
+        ),
+        {"feed_id": key.feed_id, "account": account, "stated": stated, "told": told, "now": now},
+    )
+    changed = get_provider_key(connection, key.slug)
+    detail = {"from": key.account, "to": account, "known": changed.account_known}
+    record_change(
+        connection, now, "account_confirmed" if key.account == account else "account_changed", key.slug, detail
+    )
+    return changed
+
+
+def days_of_former_account(
+    connection: Connection, key: ProviderKey, but_from: date | None = None, but_end: date | None = None
+) -> tuple[date, date] | None:
+    """The first and the last UTC day that hold figures of the key and were reconciled under its former account.
+
+    Days of the half-open range ``but_from`` to ``but_end`` are left out. None where there is no such day.
+    """
+    first, last = connection.execute(
+        text(
+            "SELECT min(s.day), max(s.day) FROM slices s JOIN reconciliations c"
+            " ON c.workspace_id = :workspace_id AND c.day = s.day"
+            " WHERE s.feed_id = :feed_id AND s.observed_at IS NOT NULL AND c.now < :since"
+            " AND NOT coalesce(s.day >= CAST(:but_from AS date) AND s.day < CAST(:but_end AS date), false)"
+        ),
+        {
+            "workspace_id": key.workspace_id,
+            "feed_id": key.feed_id,
+            "since": key.account_since,
+            "but_from": but_from,
+            "but_end": but_end,
+        },
+    ).one()
+    return None if first is None else (first, last)
+
+
+def set_grain(connection: Connection, key: ProviderKey, grain: str, now: datetime) -> ProviderKey:
+    """Ask for usage in buckets of another width from the next pull on; one of :data:`GRAINS`."""
+    if grain != key.grain:
+        connection.execute(
+            text("UPDATE provider_keys SET grain = :grain WHERE feed_id = :feed_id"),
+            {"feed_id": key.feed_id, "grain": grain},
+        )
+        record_change(connection, now, "grain_changed", key.slug, {"from": key.grain, "to": grain})
+    return get_provider_key(connection, key.slug)
+
+
+def was_ever_observed(connection: Connection, key: ProviderKey) -> bool:
+    """Whether any day of the key was read, ever."""
+    found = connection.execute(
+        text("SELECT EXISTS (SELECT 1 FROM slices WHERE feed_id = :feed_id AND observed_at IS NOT NULL)"),
+        {"feed_id": key.feed_id},
+    )
+    return bool(found.scalar_one())
 
 
 def set_base_url(connection: Connection, key: ProviderKey, base_url: str, now: datetime) -> ProviderKey:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -47,6 +47,14 @@ class NewPage:
     fetched_at: datetime
     digest: bytes
     body_bytes: int
+    body_zstd: bytes
+
+
+class StoredPage(NamedTuple):
+    """A raw page as kept: the days that it touches (inclusive) and its verbatim body, compressed."""
+
+    first_day: date
+    last_day: date
     body_zstd: bytes
 
 
@@ -153,21 +161,21 @@ def record_complete_pull(
     return pull_id, changed
 
 
-def stream_pages(connection: Connection, pull_id: int, first_day: date, last_day: date) -> Iterator[tuple[int, bytes]]:
-    """The raw pages of a pull that touch the days (inclusive), in order, one at a time: (number, compressed body)."""
-    numbers = connection.execute(
+def stream_pages(connection: Connection, pull_id: int, first_day: date, last_day: date) -> Iterator[StoredPage]:
+    """The raw pages of a pull that touch the days (inclusive), in order, one body at a time."""
+    listed = connection.execute(
         text(
-            "SELECT page_number FROM raw_pages WHERE pull_id = :pull_id AND first_day <= :last_day"
-            " AND last_day >= :first_day ORDER BY page_number"
+            "SELECT page_number, first_day, last_day FROM raw_pages WHERE pull_id = :pull_id"
+            " AND first_day <= :last_day AND last_day >= :first_day ORDER BY page_number"
         ),
         {"pull_id": pull_id, "first_day": first_day, "last_day": last_day},
-    ).scalars()
-    for number in list(numbers):
+    )
+    for number, first, last in listed.all():
         body = connection.execute(
             text("SELECT body_zstd FROM raw_pages WHERE pull_id = :pull_id AND page_number = :number"),
             {"pull_id": pull_id, "number": number},
         ).scalar_one()
-        yield number, bytes(body)
+        yield StoredPage(first, last, bytes(body))
 
 
 def _insert_pull(connection: Connection, pull: NewPull) -> int:

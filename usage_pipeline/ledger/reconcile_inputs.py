@@ -14,7 +14,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from usage_pipeline.ledger.pull_drift import SourceFinding
 from usage_pipeline.measures import EVENT_MEASURES, LEVELS, RECONCILED_MEASURES
+
+LOOKBACK_EXCEEDED = "lookback_exceeded"
+"""The code of an attempt, and of the finding about it, where the provider does not keep the day any more."""
 
 _SEPARATOR = "\x1f"  # between project ids in one parameter; no id may hold a control character
 _SUMS = ", ".join(f"sum(e.{name})::bigint" for name in EVENT_MEASURES)
@@ -23,11 +27,15 @@ _LEVEL_SUMS = ", ".join(f"sum(e.{name})::bigint" for name in _LEVELS)
 _VARIANT = "e.service_tier, e.batch, e.context_window, e.speed, e.inference_geo"
 _RULES = (
     "WITH rules AS MATERIALIZED (SELECT slice_id, NOT counts AS shadowed, cut_at,"
-    " CASE WHEN excluded = '' THEN NULL ELSE string_to_array(excluded, :separator) END AS excluded"
+    " CASE WHEN excluded = '' THEN NULL ELSE string_to_array(excluded, :separator) END AS excluded,"
+    " CASE WHEN upstreams = '' THEN NULL ELSE string_to_array(upstreams, :separator) END AS upstreams"
     " FROM unnest(CAST(:slice_ids AS bigint[]), CAST(:counts AS boolean[]), CAST(:excluded AS text[]),"
-    " CAST(:cuts AS timestamptz[])) AS r (slice_id, counts, excluded, cut_at))"
+    " CAST(:cuts AS timestamptz[]), CAST(:upstreams AS text[])) AS r (slice_id, counts, excluded, cut_at, upstreams))"
 )
-_SHADOWED = "(r.shadowed OR coalesce(e.project_id = ANY(r.excluded), false))"
+_SHADOWED = (
+    "(r.shadowed OR coalesce(e.project_id = ANY(r.excluded), false)"
+    " OR coalesce(e.upstream_provider = ANY(r.upstreams), false))"
+)
 
 
 class SliceRow(NamedTuple):
@@ -43,24 +51,36 @@ class SliceRow(NamedTuple):
     hours_are_call_time: bool
     attempted: bool
     last_attempt_error: str | None
+    last_attempt_error_code: str | None = None
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Whether the provider does not keep the day any more, and no complete answer of it stands."""
+        return self.observed_at is None and self.last_attempt_error_code == LOOKBACK_EXCEEDED
 
 
 @dataclass(frozen=True, slots=True)
 class CountRule:
-    """How much of a provider slice counts: all, none, or all but some projects; ``cut_at`` splits the day for row 5."""
+    """How much of a provider slice counts: all, none, or all but some projects; ``cut_at`` splits the day for row 5.
+
+    ``excluded_upstreams`` are the vendors whose own report shows the same calls: rows of theirs do not count.
+    """
 
     slice_id: int
     counts: bool
     excluded_projects: frozenset[str]
     cut_at: datetime
+    excluded_upstreams: frozenset[str] = frozenset()
 
 
 class ProviderSum(NamedTuple):
-    """Sums of a slice's rows by model and price variant. ``figures`` follow ``measures.EVENT_MEASURES``."""
+    """Sums of a slice's rows by model, upstream vendor and price variant. ``figures`` follow
+    ``measures.EVENT_MEASURES``."""
 
     slice_id: int
     shadowed: bool
     after_cut: bool
+    upstream: str | None
     model: str | None
     variant: tuple[str | None, ...]
     figures: tuple[int | None, ...]
@@ -95,8 +115,8 @@ def slices_of_days(connection: Connection, feed_ids: Sequence[int], days: Sequen
     rows = connection.execute(
         text(
             "SELECT slice_id, feed_id, endpoint, day, observed_at, window_seconds, dimensions_asked,"
-            " hours_are_call_time, last_attempt_at IS NOT NULL AS attempted, last_attempt_error FROM slices"
-            " WHERE feed_id = ANY(:feed_ids) AND day = ANY(:days) ORDER BY slice_id"
+            " hours_are_call_time, last_attempt_at IS NOT NULL AS attempted, last_attempt_error,"
+            " last_attempt_error_code FROM slices WHERE feed_id = ANY(:feed_ids) AND day = ANY(:days) ORDER BY slice_id"
         ),
         {"feed_ids": list(feed_ids), "days": list(days)},
     )
@@ -112,6 +132,7 @@ def slices_of_days(connection: Connection, feed_ids: Sequence[int], days: Sequen
             hours_are_call_time=row.hours_are_call_time,
             attempted=row.attempted,
             last_attempt_error=row.last_attempt_error,
+            last_attempt_error_code=row.last_attempt_error_code,
         )
         for row in rows
     ]
@@ -126,14 +147,14 @@ def provider_sums(connection: Connection, rules: Sequence[CountRule]) -> Iterato
             # The parts that are put together are this module's own constants: column names, never input.
             f"{_RULES}"
             f" SELECT e.slice_id, {_SHADOWED},"
-            f" e.window_start >= r.cut_at, e.model, {_VARIANT}, {_SUMS}"
+            f" e.window_start >= r.cut_at, e.upstream_provider, e.model, {_VARIANT}, {_SUMS}"
             " FROM rules AS r JOIN usage_events AS e ON e.slice_id = r.slice_id"
-            f" GROUP BY 1, 2, 3, e.model, {_VARIANT}"
+            f" GROUP BY 1, 2, 3, e.upstream_provider, e.model, {_VARIANT}"
         ),
         _rule_parameters(rules),
     )
     for row in rows:
-        yield ProviderSum(row[0], row[1], row[2], row[3], tuple(row[4:9]), tuple(row[9:]))
+        yield ProviderSum(row[0], row[1], row[2], row[3], row[4], tuple(row[5:10]), tuple(row[10:]))
 
 
 class LevelSum(NamedTuple):
@@ -141,6 +162,7 @@ class LevelSum(NamedTuple):
 
     slice_id: int
     window_start: datetime
+    upstream: str | None
     model: str | None
     figures: dict[str, int | None]
 
@@ -151,14 +173,14 @@ def level_sums(connection: Connection, rules: Sequence[CountRule]) -> Iterator[L
         return
     rows = connection.execute(
         text(
-            f"{_RULES} SELECT e.slice_id, e.window_start, e.model, {_LEVEL_SUMS}"
+            f"{_RULES} SELECT e.slice_id, e.window_start, e.upstream_provider, e.model, {_LEVEL_SUMS}"
             " FROM rules AS r JOIN usage_events AS e ON e.slice_id = r.slice_id"
-            f" WHERE NOT {_SHADOWED} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+            f" WHERE NOT {_SHADOWED} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
         ),
         _rule_parameters(rules),
     )
     for row in rows:
-        yield LevelSum(row[0], row[1], row[2], dict(zip(_LEVELS, row[3:], strict=True)))
+        yield LevelSum(row[0], row[1], row[2], row[3], dict(zip(_LEVELS, row[4:], strict=True)))
 
 
 def _rule_parameters(rules: Sequence[CountRule]) -> dict[str, object]:
@@ -167,6 +189,7 @@ def _rule_parameters(rules: Sequence[CountRule]) -> dict[str, object]:
         "counts": [rule.counts for rule in rules],
         "excluded": [_SEPARATOR.join(sorted(rule.excluded_projects)) for rule in rules],
         "cuts": [rule.cut_at for rule in rules],
+        "upstreams": [_SEPARATOR.join(sorted(rule.excluded_upstreams)) for rule in rules],
         "separator": _SEPARATOR,
     }
 
@@ -223,40 +246,6 @@ def final_figures(connection: Connection, slice_ids: Sequence[int]) -> list[Fina
         {"slice_ids": list(slice_ids)},
     )
     return [FinalFigures(*row) for row in rows]
-
-
-class SourceFinding(NamedTuple):
-    """What a pull's answers or a batch had that is worth a person's look, told once, on the last day it covers."""
-
-    feed_id: int
-    endpoint: str
-    code: str
-    words: str
-    measure: str | None
-    stated: Decimal | None
-    found: Decimal | None
-
-
-def drift_of_day(connection: Connection, feed_ids: Sequence[int], day: date) -> list[SourceFinding]:
-    """Drift of the pulls that stand for the day as their last one."""
-    rows = connection.execute(
-        text(
-            "SELECT s.feed_id, s.endpoint, p.drift FROM slices AS s JOIN pulls AS p ON p.pull_id = s.observed_pull_id"
-            " WHERE s.feed_id = ANY(:feed_ids) AND s.day = :day AND p.drift <> '{}'"
-            " AND s.day = (SELECT max(d.day) FROM pull_days AS d WHERE d.pull_id = p.pull_id)"
-            " ORDER BY s.feed_id, s.endpoint"
-        ),
-        {"feed_ids": list(feed_ids), "day": day},
-    )
-    found: list[SourceFinding] = []
-    for feed_id, endpoint, drift in rows:
-        for name, count in sorted(drift.get("unknown_fields", {}).items()):
-            words = f"the answers have a field that is not known, {name!r}, in {count} rows"
-            found.append(SourceFinding(feed_id, endpoint, "answer_unknown_field", words, name, None, None))
-        for name, count in sorted(drift.get("totals_off", {}).items()):
-            words = f"the parts of {name} do not add up to the answer's own total in {count} rows"
-            found.append(SourceFinding(feed_id, endpoint, "totals_off", words, name, None, None))
-    return found
 
 
 def batch_findings_of_day(connection: Connection, feed_ids: Sequence[int], day: date) -> list[SourceFinding]:

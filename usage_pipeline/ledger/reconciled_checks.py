@@ -53,8 +53,8 @@ _GROUPED: Final = (
 )
 _PROVIDER_SIDE: Final = (
     f"{_GROUPED} SELECT day, cell, compared, coalesce(counted, 0),"
-    " coalesce(reported_by_provider, 0) + coalesce(stand_in, 0) FROM g WHERE route = 'account'"
-    " AND decision IN ('provider', 'provider_then_hermes', 'hermes_standin')"
+    " coalesce(reported_by_provider, 0) + coalesce(stand_in, 0) FROM g"
+    " WHERE decision IN ('provider', 'provider_then_hermes', 'hermes_standin')"
     " AND coalesce(counted, 0) <> coalesce(reported_by_provider, 0) + coalesce(stand_in, 0) ORDER BY 1, 2, 3"
 )
 _HERMES_SIDE: Final = (

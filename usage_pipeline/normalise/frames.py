@@ -75,6 +75,7 @@ _DIMENSIONS: Final = {
     "speed": "The speed class",
     "api_source": "The API that was called",
     "line_detail": "Canonical JSON of what only one endpoint or source has",
+    "upstream_provider": "The vendor whose model a reseller or a proxy passed the call on to",
 }
 
 

@@ -23,7 +23,7 @@ from usage_pipeline.ledger.provider_keys import ProviderKey
 from usage_pipeline.ledger.pulls import PullDay, disputed_days, newest_pull_days, pull_days_since
 from usage_pipeline.ledger.replacement import Changes, replace_slice, typed_copy
 from usage_pipeline.ledger.slices import BILLS, Observation, Slice, cover, lock_slice, slices_of_endpoint
-from usage_pipeline.measures import EVENT_DIMENSIONS, EVENT_MEASURES, RECONCILED_MEASURES
+from usage_pipeline.measures import EVENT_DIMENSIONS, EVENT_MEASURES, LEVELS, RECONCILED_MEASURES
 from usage_pipeline.normalise.provider_events import DayOfUsage
 from usage_pipeline.normalise.stored_answers import StandingAnswers, StoredAnswers
 from usage_pipeline.pricing.rates import exact_arithmetic
@@ -254,11 +254,17 @@ def _note_restatements(
 def _figures_by_model(
     connection: Connection, provider: Provider, endpoint: Endpoint, word: PullDay
 ) -> dict[str, dict[str, int]]:
+    """What a pull said of a day per model: flows added up, levels at their highest instant."""
     totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for bucket in StoredAnswers(connection, provider, endpoint).day(word):
+        instant: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for dimensions, measures in provider.usage_rows(endpoint, bucket.results, word.dimensions_asked, Drift()):
-            of_model = totals[dimensions[_MODEL] or ""]
+            of_model = instant[dimensions[_MODEL] or ""]
             for name, value in zip(EVENT_MEASURES, measures, strict=True):
                 if value is not None and name in RECONCILED_MEASURES:
                     of_model[name] += value
+        for model, figures in instant.items():
+            for name, value in figures.items():
+                before = totals[model][name]
+                totals[model][name] = max(before, value) if name in LEVELS else before + value
     return {model: dict(figures) for model, figures in totals.items()}

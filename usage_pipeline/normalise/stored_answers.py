@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby
+from typing import Final
 
+import msgspec
 import zstandard
 from sqlalchemy import Connection
 
-from usage_pipeline.ledger.pulls import PullDay, pull_days_since, stream_pages
+from usage_pipeline.ledger.pulls import PullDay, StoredPage, pull_days_since, stream_pages
 from usage_pipeline.ledger.slices import Slice
-from usage_pipeline.providers.contract import Bucket, Endpoint, Provider
+from usage_pipeline.providers.contract import WIDTH_SECONDS, Bucket, Endpoint, PageQuery, Provider
 from usage_pipeline.pulls.ranges import floor_to_grid
+from usage_pipeline.utc_days import day_end, day_start
 
 Days = Iterator[tuple[date, Iterator[Bucket]]]
+
+_WIDTHS: Final = {seconds: width for width, seconds in WIDTH_SECONDS.items()}
+_SPLIT: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class StoredAnswers:
@@ -47,17 +53,41 @@ class StoredAnswers:
         return (bucket for bucket in self._buckets([word]) if bucket.start.date() == word.day)
 
     def _buckets(self, words: Sequence[PullDay]) -> Iterator[Bucket]:
+        buckets = self._as_answered(words)
+        return whole_buckets(buckets) if self.endpoint.one_day_per_request else buckets
+
+    def _as_answered(self, words: Sequence[PullDay]) -> Iterator[Bucket]:
         step = timedelta(seconds=words[0].window_seconds)
         first, last = min(word.day for word in words), max(word.day for word in words)
-        for _, body in stream_pages(self.connection, words[0].content_pull_id, first, last):
-            for bucket in self._page(body):
+        for page in stream_pages(self.connection, words[0].content_pull_id, first, last):
+            for bucket in self._page(words[0], page):
                 yield Bucket(floor_to_grid(bucket.start, step), bucket.results)
 
-    def _page(self, body_zstd: bytes) -> Sequence[Bucket]:
-        if body_zstd != self._last[0]:
-            page = self.provider.read_page(self.endpoint, self._decompressor.decompress(body_zstd))
-            self._last = (body_zstd, page.buckets)
+    def _page(self, word: PullDay, stored: StoredPage) -> Sequence[Bucket]:
+        if stored.body_zstd != self._last[0]:
+            asked = PageQuery(
+                day_start(stored.first_day),
+                day_end(stored.last_day),
+                _WIDTHS[word.window_seconds],
+                word.dimensions_asked,
+                word.projects,
+            )
+            page = self.provider.read_page(self.endpoint, self._decompressor.decompress(stored.body_zstd), asked)
+            self._last = (stored.body_zstd, page.buckets)
         return self._last[1]
+
+
+def whole_buckets(parts: Iterable[Bucket]) -> Iterator[Bucket]:
+    """Buckets that came in parts, put together: each start once, oldest first. Days come one after the other.
+
+    One day is held in memory, since a part of its first bucket may come last.
+    """
+    for _, of_day in groupby(parts, key=lambda bucket: bucket.start.date()):
+        rows: dict[datetime, list[bytes]] = defaultdict(list)
+        for part in of_day:
+            rows[part.start] += map(bytes, _SPLIT.decode(part.results))
+        for start in sorted(rows):
+            yield Bucket(start, msgspec.Raw(b"[%b]" % b",".join(rows[start])))
 
 
 class StandingAnswers:

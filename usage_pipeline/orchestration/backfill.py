@@ -2,7 +2,8 @@
 
 In: a range of UTC days and keys. Out: a :class:`BackfillOutcome`. For each chunk of days every key is pulled in a run
 of its own, then one run takes the days through to reconciled usage. The runs are kept in the project's Dagster
-instance, where the UI shows them. A key that fails holds up neither the others nor what comes after.
+instance, where the UI shows them. A key that fails holds up neither the others nor what comes after. What is over is
+noted in the store run by run, so that a backfill that was stopped can go on where it was.
 """
 
 from __future__ import annotations
@@ -10,13 +11,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from usage_pipeline.errors import InvalidInputError, TransientError
+from usage_pipeline.ledger.backfills import (
+    RECONCILING,
+    Backfill,
+    BackfillStep,
+    StepState,
+    done_steps,
+    finish_backfill,
+    held,
+    record_step,
+    start_backfill,
+    unfinished_backfills,
+)
 from usage_pipeline.orchestration.assets import (
     BILLED_COSTS_KEY,
     HERMES_ROLLUPS,
@@ -56,6 +70,9 @@ if TYPE_CHECKING:
 _DAY_STAGES: Final = (HERMES_ROLLUPS, USAGE_EVENTS_KEY, BILLED_COSTS_KEY, RECONCILED_USAGE_KEY)
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _CHECK_KEYS: Final = tuple(key for check in CHECKS for key in check.check_keys)
+_OF_BACKFILL: Final = "usage_pipeline/backfill"
+_RUNNING: Final = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+_RESUME: Final = "usage-pipeline backfill --resume"
 
 
 def run_backfill(
@@ -68,18 +85,95 @@ def run_backfill(
 ) -> BackfillOutcome:
     """Pull the half-open range of UTC days of the named keys (none named: every enabled one), and reconcile it.
 
-    ``progress`` gets a line before and after each run. Raises :class:`InvalidInputError`: ``day_without_partition``,
-    ``key_unknown``, ``slug_malformed``; and what opening the store or Dagster's instance raises. A run that fails is in
-    the outcome and raises nothing.
+    It always begins anew, with a note where an unfinished one of the same days and keys is. ``progress`` gets a line
+    before and after each run. Raises :class:`InvalidInputError`: ``day_without_partition``, ``key_unknown``,
+    ``slug_malformed``; and what opening the store or Dagster's instance raises. A run that fails is in the outcome and
+    raises nothing.
     """
     span = check_span(DaySpan(first_day, end_day))
-    with open_runtime(environ) as opened, open_instance(environ) as instance, _quiet():
-        runtime = replace(opened, settings=settings)
+    with _opened(settings, environ) as (runtime, instance):
         keys = _keys(runtime, key_slugs)
-        known = set(instance.get_dynamic_partitions(PROVIDER_KEYS.name or ""))
-        if fresh := [key for key in keys if key not in known]:
-            instance.add_dynamic_partitions(PROVIDER_KEYS.name or "", fresh)
-        return _Backfill(runtime, instance, progress).run(span, keys)
+        with ExitStack() as hold:
+            with runtime.engine.begin() as connection:
+                earlier = unfinished_backfills(connection)
+                record = start_backfill(connection, span.first_day, span.end_day, keys, runtime.clock())
+                # Before anybody can see it, and go on with it.
+                hold.enter_context(held(runtime.engine, record.backfill_id))
+            _tell_of_unfinished(runtime, record, earlier, progress)
+            return _BackfillRuns(runtime, instance, progress, record).run()
+
+
+def resume_backfill(settings: Settings, environ: Mapping[str, str], progress: Callable[[str], None]) -> BackfillOutcome:
+    """Go on with the newest unfinished backfill: what was pulled whole is not asked for again.
+
+    Pulls that failed, were interrupted or never began are made; the days on which any was made, or that were not
+    reconciled, are reconciled. Raises :class:`InvalidInputError` ``nothing_to_resume``, :class:`TransientError`
+    ``backfill_running``, and as :func:`run_backfill` does.
+    """
+    with _opened(settings, environ) as (runtime, instance), _taken_up(runtime) as record:
+        check_span(DaySpan(record.first_day, record.end_day))
+        _keys(runtime, record.key_slugs)
+        last = f"{record.first_day} to {DaySpan(record.first_day, record.end_day).last_day}"
+        progress(f"going on with the backfill of {last} that was begun at {record.started_at:%Y-%m-%d %H:%M} UTC …")
+        _end_lost_runs(instance, record)
+        with runtime.engine.begin() as connection:
+            done = done_steps(connection, record.backfill_id)
+        return _BackfillRuns(runtime, instance, progress, record, done).run()
+
+
+@contextmanager
+def _opened(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[Runtime, dg.DagsterInstance]]:
+    with open_runtime(environ) as runtime, open_instance(environ) as instance, _quiet():
+        yield replace(runtime, settings=settings), instance
+
+
+@contextmanager
+def _taken_up(runtime: Runtime) -> Iterator[Backfill]:
+    """The newest unfinished backfill that no process is at, held."""
+    with runtime.engine.begin() as connection:
+        unfinished = unfinished_backfills(connection)
+    for record in unfinished:
+        with held(runtime.engine, record.backfill_id) as free:
+            with runtime.engine.begin() as connection:
+                unchanged = free and record in unfinished_backfills(connection)
+            if unchanged:
+                yield record
+                return
+    if unfinished:
+        raise TransientError(
+            "backfill_running",
+            "every unfinished backfill is being worked on by another process",
+            where=_RESUME,
+            remedy="Wait for its end, or stop it first.",
+        )
+    raise InvalidInputError(
+        "nothing_to_resume",
+        "there is no unfinished backfill",
+        where=_RESUME,
+        remedy="Begin one with --from and --to.",
+    )
+
+
+def _tell_of_unfinished(
+    runtime: Runtime, record: Backfill, earlier: Sequence[Backfill], progress: Callable[[str], None]
+) -> None:
+    for one in earlier:
+        if one.same_work(record) and one.steps_done:
+            with held(runtime.engine, one.backfill_id) as free:
+                if free:
+                    progress(
+                        "note: an unfinished backfill of the same days and keys was begun at"
+                        f" {one.started_at:%Y-%m-%d %H:%M} UTC; this one asks for everything anew. To go on with that"
+                        f" one instead, stop this one before its first pull is done, then run: {_RESUME}"
+                    )
+                    return
+
+
+def _end_lost_runs(instance: dg.DagsterInstance, record: Backfill) -> None:
+    """Runs of a process that was killed would be shown as going on for ever."""
+    tags = {_OF_BACKFILL: str(record.backfill_id)}
+    for run in instance.get_runs(dg.RunsFilter(tags=tags, statuses=_RUNNING)):
+        instance.report_run_failed(run, "The process that ran it was stopped.")
 
 
 def _keys(runtime: Runtime, named: Sequence[str]) -> tuple[str, ...]:
@@ -105,32 +199,54 @@ class _Tally:
 
 
 @dataclass(slots=True)
-class _Backfill:
+class _BackfillRuns:
+    """The runs of a backfill, without those that are ``done`` already."""
+
     runtime: Runtime
     instance: dg.DagsterInstance
     progress: Callable[[str], None]
+    record: Backfill
+    done: frozenset[BackfillStep] | None = None
     stages: list[StageOutcome] = field(default_factory=list)
     tallies: dict[dg.AssetCheckKey, _Tally] = field(default_factory=dict)
     job: dg.JobDefinition = field(init=False)
 
-    def run(self, span: DaySpan, keys: Sequence[str]) -> BackfillOutcome:
-        """Chunk after chunk: every key's pull, then the days."""
+    def run(self) -> BackfillOutcome:
+        """Chunk after chunk: every key's pull, then the days; at the end, whether anything is left to do."""
         from usage_pipeline.definitions import build_defs
 
         started = time.monotonic()
+        keys = self.record.key_slugs
+        self._know_keys(keys)
         self.job = build_defs(given(self.runtime)).resolve_implicit_global_asset_job_def()
-        for chunk in span.chunks(PULL_DAYS_MAX):
-            for key in keys:
+        chunks = list(DaySpan(self.record.first_day, self.record.end_day).chunks(PULL_DAYS_MAX))
+        done = self.done or frozenset()
+        for chunk in chunks:
+            todo = [key for key in keys if _step(chunk, key) not in done]
+            for key in todo:
                 self._run(chunk, [RAW_PROVIDER_PULLS], key_range_tags(key, chunk), key)
-            self._run(chunk, _DAY_STAGES, day_range_tags(chunk), None)
-        return BackfillOutcome(
-            span.first_day,
-            span.end_day,
-            tuple(keys),
+            if todo or _step(chunk, None) not in done:
+                self._run(chunk, _DAY_STAGES, day_range_tags(chunk), None)
+        pulls = [_step(chunk, key) for chunk in chunks for key in keys]
+        outcome = BackfillOutcome(
+            self.record.first_day,
+            self.record.end_day,
+            keys,
             tuple(self.stages),
             tuple(_check_outcome(key, tally) for key, tally in self.tallies.items()),
             time.monotonic() - started,
+            pulls=len(pulls),
+            pulls_done_before=None if self.done is None else len(done.intersection(pulls)),
         )
+        if outcome.ok:
+            with self.runtime.engine.begin() as connection:
+                finish_backfill(connection, self.record, self.runtime.clock())
+        return outcome
+
+    def _know_keys(self, keys: Sequence[str]) -> None:
+        known = set(self.instance.get_dynamic_partitions(PROVIDER_KEYS.name or ""))
+        if fresh := [key for key in keys if key not in known]:
+            self.instance.add_dynamic_partitions(PROVIDER_KEYS.name or "", fresh)
 
     def _run(self, span: DaySpan, assets: Sequence[dg.AssetKey], tags: Mapping[str, str], key: str | None) -> None:
         what = f"pulling {key}" if key else "reconciling"
@@ -140,16 +256,24 @@ class _Backfill:
             instance=self.instance,
             raise_on_error=False,
             asset_selection=list(assets),
-            tags={**tags, FROM_COMMAND: "true"},
+            tags={**tags, FROM_COMMAND: "true", _OF_BACKFILL: str(self.record.backfill_id)},
         )
         stats = {one.step_key: one for one in self.instance.get_run_step_stats(result.run_id)}
-        for asset in assets:
-            stage = _stage_outcome(result, stats, asset, key, span)
+        stages = [_stage_outcome(result, stats, asset, key, span) for asset in assets]
+        self._note_end(_step(span, key), stages, result.run_id)
+        for stage in stages:
             self.stages.append(stage)
             self.progress(stage.line())
         self._count_checks(result)
         if any(_interrupted(event) for event in result.get_step_failure_events()):
             raise KeyboardInterrupt  # Dagster takes Ctrl-C for the end of one step; a person means all of it
+
+    def _note_end(self, step: BackfillStep, stages: Sequence[StageOutcome], run_id: str) -> None:
+        if any(stage.note for stage in stages):
+            return  # turned off: neither done nor failed, and asked for when it is on again
+        state: StepState = "done" if all(stage.state == "ok" for stage in stages) else "failed"
+        with self.runtime.engine.begin() as connection:
+            record_step(connection, self.record.backfill_id, step, state, run_id, self.runtime.clock())
 
     def _count_checks(self, result: dg.ExecuteInProcessResult) -> None:
         evaluations = result.get_asset_check_evaluations()
@@ -166,6 +290,10 @@ class _Backfill:
             else:
                 tally.errors += 1
             tally.first = tally.first or _first_offence(one)
+
+
+def _step(span: DaySpan, key: str | None) -> BackfillStep:
+    return BackfillStep(key or RECONCILING, span.first_day, span.end_day)
 
 
 def _stage_outcome(

@@ -77,7 +77,10 @@ class CheckOutcome:
 
 @dataclass(frozen=True, slots=True)
 class BackfillOutcome:
-    """Everything that a backfill did, in the order of its doing. ``seconds`` is the whole time."""
+    """Everything that a backfill did, in the order of its doing. ``seconds`` is the whole time.
+
+    ``pulls`` is how many it takes in all; ``pulls_done_before`` of them were done when it went on (None: it is new).
+    """
 
     first_day: date
     end_day: date
@@ -85,6 +88,8 @@ class BackfillOutcome:
     stages: tuple[StageOutcome, ...]
     checks: tuple[CheckOutcome, ...]
     seconds: float
+    pulls: int = 0
+    pulls_done_before: int | None = None
 
     @property
     def failed(self) -> list[StageOutcome]:
@@ -105,6 +110,8 @@ class BackfillOutcome:
 
     def lines(self) -> Iterator[str]:
         """The outcome for a terminal: what was skipped, checks that did not pass, the sum. Failures are raised."""
+        if self.pulls_done_before is not None:
+            yield f"{self.pulls_done_before} of {self.pulls} pulls were done before"
         for stage in self.stages:
             if stage.state == "skipped":
                 yield stage.line()
@@ -126,6 +133,8 @@ class BackfillOutcome:
             "keys": list(self.keys),
             "ok": self.ok,
             "seconds": round(self.seconds, 3),
+            "pulls": self.pulls,
+            "pulls_done_before": self.pulls_done_before,
             "stages": [
                 {
                     "stage": stage.stage,
@@ -165,5 +174,5 @@ class BackfillOutcome:
             "backfill_incomplete",
             f"{len(failed)} of {len(self.stages)} stages failed, what the others did stands: {named}",
             where="backfill",
-            remedy="Mend that, then run the same command again: what is done already changes nothing.",
+            remedy="Mend that, then run usage-pipeline backfill --resume: what was pulled whole is not asked again.",
         )

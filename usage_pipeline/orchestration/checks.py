@@ -63,7 +63,8 @@ def pull_check(name: str, description: str, look: Callable[[], PullLook]) -> dg.
         with readable_failures(), runtime.runtime.engine.connect() as connection:
             for slug, days in days_by_key.items():
                 registered = get_provider_key(connection, slug)
-                endpoints = [endpoint.name for endpoint in runtime.runtime.providers[registered.provider].endpoints]
+                offered = runtime.runtime.providers[registered.provider].endpoints
+                endpoints = [e.name for e in offered if registered.mode in e.modes and not e.informational]
                 for offence in look()(connection, registered, endpoints, days):
                     found[partition_key(KeyDay(offence.day, slug))].append(offence)
         yield from verdicts(context, check, found, blocking=True)

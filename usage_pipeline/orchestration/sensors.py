@@ -70,7 +70,9 @@ def _first_pull(key: ProviderKey, span: DaySpan) -> dg.RunRequest:
     )
 
 
-@dg.sensor(job=HERMES_JOB, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
+# On from the start: it asks no provider for anything. With its interval and that of carry_down, a batch that was posted
+# is reconciled within a minute.
+@dg.sensor(job=HERMES_JOB, minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
 def new_hermes_batches(runtime: dg.ResourceParam[RuntimeResource]) -> dg.SensorResult:
     """Request exactly the days on which a Hermes batch has a newer word than the one that was settled."""
     from usage_pipeline.ledger.hermes_unsettled import unsettled_hermes_days
@@ -96,7 +98,7 @@ carry_down: Final = dg.AutomationConditionSensorDefinition(
     "carry_down",
     target=dg.AssetSelection.assets(USAGE_EVENTS_KEY, BILLED_COSTS_KEY, RECONCILED_USAGE_KEY),
     default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=15,
     description="Process the days anew on which something before an asset has a newer word and passed its checks.",
 )
 

@@ -58,7 +58,8 @@ def _pull(summary: PullSummary) -> str:
     ]
     columns = ("endpoint", "rows read", "pages", "requests", "waited, s", "days", "days changed")
     changed = _days(summary.changed_days) if summary.changed_days else "none: every answer is what stood before"
-    return f"{title}\n\n{markdown_table(columns, rows)}\n\nDays that changed: {changed}."
+    note = f"\n\n{summary.account_note}" if summary.account_note else ""
+    return f"{title}\n\n{markdown_table(columns, rows)}\n\nDays that changed: {changed}.{note}"
 
 
 def changes_summary(what: str, changes: Changes, moved: Sequence[date]) -> str:

@@ -1,9 +1,13 @@
 """Anthropic's Usage and Cost Admin API: …/v1/organizations/usage_report/messages and …/v1/organizations/cost_report.
 
+The third report, of Claude Code, is read in ``anthropic_claude_code``.
+
 Source of the facts: the Admin API's pages on platform.claude.com (2026) and, where they are silent, what users of the
 live API report. What is read here and nowhere else:
 
 * Array parameters carry brackets (``group_by[]=model``), and more than five ``group_by[]`` are refused with 400.
+* ``limit`` counts buckets. Many dimensions with many buckets are refused for the size of their answer.
+* ``speed`` may want a beta header: it is asked for only by someone who names it, and given up where it is refused.
 * Times are RFC 3339; buckets are UTC. The bucket that contains now is not answered, and a range without a closed bucket
   is a 400: such a range must not be asked for.
 * Token classes are disjoint as answered (the total input is their sum), and there is no count of requests.
@@ -14,6 +18,7 @@ live API report. What is read here and nowhere else:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -22,10 +27,26 @@ from typing import Final
 import msgspec
 
 from usage_pipeline.credentials.secret import Secret
-from usage_pipeline.errors import InvariantError, UsagePipelineError
+from usage_pipeline.errors import InvariantError, PermanentError, UsagePipelineError
+from usage_pipeline.providers.anthropic_claude_code import (
+    CLAUDE_CODE,
+    claude_code_query,
+    claude_code_rows,
+    organisation_told,
+    read_claude_code_page,
+)
 from usage_pipeline.providers.base_urls import checked_base_url
-from usage_pipeline.providers.contract import BilledLine, Drift, Endpoint, Page, PageQuery, UsageRow
-from usage_pipeline.providers.refusals import refusal_of
+from usage_pipeline.providers.contract import (
+    AccountQuestion,
+    BilledLine,
+    Drift,
+    Endpoint,
+    Page,
+    PageQuery,
+    Role,
+    UsageRow,
+)
+from usage_pipeline.providers.refusals import AskedTooMuchError, provider_message, refusal_of
 from usage_pipeline.providers.rows import (
     UNREADABLE,
     Count,
@@ -79,6 +100,18 @@ COST_REPORT: Final = Endpoint(
     page_limits={"1d": 31},
     returns_open_bucket=False,
     narrows_to_projects=False,
+)
+
+_DIMENSIONS_MAX: Final = re.compile(r"more than (\d+) group_by")
+_SPEED: Final = re.compile(r"\bspeed\b|\bfast-mode\b")
+_LIMIT: Final = re.compile(r"\blimit\b", re.IGNORECASE)
+_SMALLER_LIMIT: Final = re.compile(
+    r"(?:less than or equal to|at most|no more than|limit to|cannot exceed) (\d+)", re.IGNORECASE
+)
+_TOO_LARGE: Final = re.compile(
+    r"too (?:large|big|many (?:results|rows|groups|buckets))"
+    r"|\b(?:results?|response|rows)\b.*\bexceed|\bexceed.*\b(?:results?|response|rows)\b",
+    re.IGNORECASE,
 )
 
 _TOKEN_TYPES: Final = {
@@ -165,13 +198,29 @@ _MESSAGES: Final = RowReader[_Message](
 _COSTS: Final = RowReader[_Cost](_StrictCost, _Cost, nested={})
 
 
+class _Organisation(msgspec.Struct):
+    id: str
+
+
+_ORGANISATION: Final = msgspec.json.Decoder(_Organisation)
+
+
+def _organisation_of(body: bytes) -> str | None:
+    try:
+        return _ORGANISATION.decode(body).id or None
+    except UNREADABLE:
+        return None
+
+
 class Anthropic:
     """Anthropic's API as a :class:`~usage_pipeline.providers.contract.Provider`."""
 
     name = NAME
     title = TITLE
+    role: Role = "vendor"
     default_base_url = "https://api.anthropic.com"
-    endpoints = (MESSAGES, COST_REPORT)
+    account_question: AccountQuestion | None = AccountQuestion("/v1/organizations/me", _organisation_of)
+    endpoints = (MESSAGES, CLAUDE_CODE, COST_REPORT)
 
     def normalise_base_url(self, base_url: str) -> str:
         """The base URL without ``/v1`` at its end, which belongs to the paths. Raises ``InvalidInputError``."""
@@ -184,11 +233,13 @@ class Anthropic:
 
     def query(self, endpoint: Endpoint, page: PageQuery) -> Sequence[tuple[str, str]]:
         """Times as RFC 3339 in UTC; the same parameters on every page, since a cursor is refused beside others."""
+        if endpoint.name == CLAUDE_CODE.name:
+            return claude_code_query(page)
         query = [
             ("starting_at", _rfc3339(page.start)),
             ("ending_at", _rfc3339(page.end)),
             ("bucket_width", page.width),
-            ("limit", str(endpoint.page_limits[page.width])),
+            ("limit", str(page.limit_of(endpoint))),
         ]
         query += [("group_by[]", theirs) for ours, theirs in endpoint.dimensions.items() if ours in page.dimensions]
         if endpoint.narrows_to_projects:
@@ -197,9 +248,11 @@ class Anthropic:
             query.append(("page", page.cursor))
         return query
 
-    def read_page(self, endpoint: Endpoint, body: bytes) -> Page:
+    def read_page(self, endpoint: Endpoint, body: bytes, asked: PageQuery) -> Page:
         """Read the envelope. Raises ``ContractBrokenError``: ``page_unreadable`` and those of ``rows.page_of``."""
         where = where_of(NAME, endpoint)
+        if endpoint.name == CLAUDE_CODE.name:
+            return read_claude_code_page(body, asked, where)
         try:
             page = _PAGE.decode(body)
         except UNREADABLE as error:
@@ -209,10 +262,16 @@ class Anthropic:
             return page_of(where, buckets, page.has_more, page.next_page)
         raise broken("page_unreadable", f"the answer is no page of buckets: {problem}", where)
 
+    def account_told(self, endpoint: Endpoint, body: bytes) -> str | None:
+        """The organisation, which the Claude Code report alone names."""
+        return organisation_told(body) if endpoint.name == CLAUDE_CODE.name else None
+
     def usage_rows(
         self, endpoint: Endpoint, results: msgspec.Raw, asked: tuple[str, ...], drift: Drift
     ) -> Iterator[UsageRow]:
-        """Canonical rows of one bucket's messages. Raises ``ContractBrokenError``."""
+        """Canonical rows of one bucket. Raises ``ContractBrokenError``."""
+        if endpoint.name == CLAUDE_CODE.name:
+            return claude_code_rows(results, drift, where_of(NAME, endpoint))
         if endpoint.name != MESSAGES.name:
             raise InvariantError("not_a_usage_endpoint", "this endpoint has no usage rows", where=endpoint.name)
         return _messages(results, asked, drift, where_of(NAME, endpoint))
@@ -226,8 +285,10 @@ class Anthropic:
         return _billed_lines(results, asked, drift, where_of(NAME, endpoint))
 
     def refusal(self, endpoint: Endpoint, status: int, body: bytes) -> UsagePipelineError:
-        """The refusal, permanent or transient by its status."""
-        return refusal_of(NAME, TITLE, endpoint, status, body)
+        """The refusal; ``AskedTooMuchError`` where the message says what is too much, ``result_too_large`` where it
+        speaks of the answer's size and says no number."""
+        refused = _refused_size(endpoint, provider_message(body)) if status == 400 else None
+        return refused or refusal_of(NAME, TITLE, endpoint, status, body)
 
 
 PROVIDER: Final = Anthropic()
@@ -242,6 +303,26 @@ def dollars_of_cents(cents: Decimal) -> Decimal:
     sign, digits, exponent = cents.as_tuple()
     assert isinstance(exponent, int), "finite amounts only"
     return Decimal((sign, digits, exponent - 2))
+
+
+def _refused_size(endpoint: Endpoint, said: str) -> UsagePipelineError | None:
+    """What a 400 says is too much. The wordings are those that users of the live API report."""
+    where = where_of(NAME, endpoint)
+    if found := _DIMENSIONS_MAX.search(said):
+        return AskedTooMuchError(f'it says "{said}"', where, dimensions_max=int(found.group(1)))
+    if _SPEED.search(said):
+        return AskedTooMuchError(f'it says "{said}"', where, refused_dimension="speed")
+    if (found := _SMALLER_LIMIT.search(said)) and _LIMIT.search(said):
+        return AskedTooMuchError(f'it says "{said}"', where, page_limit=int(found.group(1)))
+    if _TOO_LARGE.search(said):
+        variable = f"{NAME}_{endpoint.name}_DIMENSIONS".upper()
+        return PermanentError(
+            "result_too_large",
+            f'the answer would be too large; it says "{said}"',
+            where=where,
+            remedy=f"Set {variable} to fewer dimensions, what matters most first.",
+        )
+    return None
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -263,6 +344,7 @@ def _messages(results: msgspec.Raw, asked: tuple[str, ...], drift: Drift, where:
             row.context_window or None,
             row.inference_geo or None,
             row.speed or None,
+            None,
             None,
             None,
         )

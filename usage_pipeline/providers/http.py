@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -27,9 +27,14 @@ from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.errors import PermanentError, TransientError, UsagePipelineError
 from usage_pipeline.providers.circuit import Circuit
 from usage_pipeline.providers.contract import Endpoint, PageQuery, Provider
+from usage_pipeline.providers.refusals import refusal_at
 from usage_pipeline.providers.retry_after import seconds_to_wait
 from usage_pipeline.providers.rows import broken, where_of
 
+Query = Sequence[tuple[str, str]]
+"""Query parameters in their order; a name may be there more than once."""
+
+_Refused = Callable[[int, bytes], UsagePipelineError]
 _REFUSAL_BYTES_MAX: Final = 65_536
 
 
@@ -163,10 +168,22 @@ class ProviderClient:
         the provider's ``refusal`` tells, ``redirect_refused``, ``credential_unusable``; ``ContractBrokenError``:
         ``answer_not_json``, ``answer_too_large``.
         """
-        where = where_of(self.provider.name, endpoint)
+        return self._get(
+            endpoint.path,
+            self.provider.query(endpoint, page),
+            where_of(self.provider.name, endpoint),
+            lambda status, body: self.provider.refusal(endpoint, status, body),
+        )
+
+    def fetch(self, path: str, query: Query) -> bytes:
+        """The body of what is at a path beside the reports: a JSON object, whole. Raises as :meth:`fetch_page` does."""
+        where = f"{self.provider.name} {path}"
+        return self._get(path, query, where, lambda status, body: refusal_at(where, self.provider.title, status, body))
+
+    def _get(self, path: str, query: Query, where: str, refused: _Refused) -> bytes:
         if self._circuit.is_open:
             raise self._circuit_open(where, "")
-        request = self._request(endpoint, page)
+        request = self._request(path, query, where)
         began = self._monotonic()
         retrying = Retrying(
             retry=retry_if_result(lambda outcome: isinstance(outcome, _Failure) and outcome.may_pass),
@@ -175,43 +192,43 @@ class ProviderClient:
             sleep=self._wait,
             retry_error_callback=_outcome_of,
         )
-        outcome = retrying(self._attempt, endpoint, request, where)
+        outcome = retrying(self._attempt, refused, request, where)
         if isinstance(outcome, bytes):
             return outcome
         if self._circuit.is_open:
             raise self._circuit_open(where, outcome.error.what)
         raise _given_up(outcome, retrying.statistics["attempt_number"], self._monotonic() - began)
 
-    def _request(self, endpoint: Endpoint, page: PageQuery) -> httpx.Request:
+    def _request(self, path: str, query: Query, where: str) -> httpx.Request:
         headers = self.provider.headers(self._secret)
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             raise PermanentError(
                 "credential_unusable",
                 "the key has characters that no HTTP header can carry",
-                where=where_of(self.provider.name, endpoint),
+                where=where,
                 remedy="Replace the key; it was not copied as the provider showed it.",
             )
-        query = httpx.QueryParams(list(self.provider.query(endpoint, page)))
-        return self._client.build_request("GET", self._base_url + endpoint.path, params=query, headers=dict(headers))
+        parameters = httpx.QueryParams(list(query))
+        return self._client.build_request("GET", self._base_url + path, params=parameters, headers=dict(headers))
 
-    def _attempt(self, endpoint: Endpoint, request: httpx.Request, where: str) -> _Outcome:
+    def _attempt(self, refused: _Refused, request: httpx.Request, where: str) -> _Outcome:
         self.counters.waited_s += self._rate_limiter.wait()
         self.counters.requests += 1
-        outcome = self._exchange(endpoint, request, where)
+        outcome = self._exchange(refused, request, where)
         if isinstance(outcome, _Failure) and outcome.is_down:
             self._circuit.failed()
         else:
             self._circuit.worked()
         return outcome
 
-    def _exchange(self, endpoint: Endpoint, request: httpx.Request, where: str) -> _Outcome:
+    def _exchange(self, refused: _Refused, request: httpx.Request, where: str) -> _Outcome:
         """Send and read once. No exception of httpx leaves this function."""
         try:
             response = self._client.send(request, stream=True)
             try:
                 if response.status_code == 200:
                     return self._body(response, where)
-                return self._refusal(endpoint, response, where)
+                return self._refusal(refused, response, where)
             finally:
                 response.close()
         except httpx.TimeoutException:
@@ -252,7 +269,7 @@ class ProviderClient:
         self.counters.bytes_received += body.tell()
         return body.getvalue()
 
-    def _refusal(self, endpoint: Endpoint, response: httpx.Response, where: str) -> _Failure:
+    def _refusal(self, refused: _Refused, response: httpx.Response, where: str) -> _Failure:
         status = response.status_code
         if 300 <= status < 400:
             return _Failure(
@@ -267,7 +284,7 @@ class ProviderClient:
             return _Failure(broken("answer_not_json", f"HTTP {status} where a page is answered with 200", where))
         # Providers redact what looks like a key; a gateway's key may look like anything, so it is taken out as it is.
         body = _head_of_body(response).replace(self._secret.reveal().encode(), b"[redacted]")
-        error = self.provider.refusal(endpoint, status, body)
+        error = refused(status, body)
         if not isinstance(error, TransientError):
             return _Failure(error)
         return _Failure(error, seconds_to_wait(response.headers, self.clock()), is_down=status != 429)

@@ -51,6 +51,28 @@ class LookbackExceededError(PermanentError):
         return cls("the range begins before the days that the provider keeps", where, earliest)
 
 
+class AskedTooMuchError(PermanentError):
+    """The API takes the request if it asks for less, and says of what: the answer to a narrower one is as complete.
+
+    ``refused_dimension`` (our name) cannot be asked for at all, ``dimensions_max`` is how many are taken at once,
+    ``page_limit`` how many buckets a page may hold; each None where the refusal does not say so.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        where: str,
+        *,
+        refused_dimension: str | None = None,
+        dimensions_max: int | None = None,
+        page_limit: int | None = None,
+    ) -> None:
+        self.refused_dimension = refused_dimension
+        self.dimensions_max = dimensions_max
+        self.page_limit = page_limit
+        super().__init__("asked_too_much", what, where=where, remedy="Ask for fewer dimensions or smaller pages.")
+
+
 class _ErrorDetail(msgspec.Struct):
     message: str | None = None
     code: str | int | None = None
@@ -83,13 +105,17 @@ def provider_code(body: bytes) -> str:
 
 
 def refusal_of(provider: str, title: str, endpoint: Endpoint, status: int, body: bytes) -> UsagePipelineError:
-    """The refusal as an error, permanent or transient by its status.
+    """The refusal of a page as an error; see :func:`refusal_at`."""
+    return refusal_at(where_of(provider, endpoint), title, status, body)
+
+
+def refusal_at(where: str, title: str, status: int, body: bytes) -> UsagePipelineError:
+    """The refusal of a request as an error, permanent or transient by its status.
 
     Codes: ``credential_refused`` (401), ``scope_missing`` (401 or 403 that name a scope), ``credential_forbidden``
     (403), ``endpoint_unknown`` (404), ``rate_limited`` (429), ``provider_unavailable`` (408, 425, 5xx),
     ``request_refused`` (every other).
     """
-    where = where_of(provider, endpoint)
     said = provider_message(body)
     quote = f' and says "{said}"' if said else ""
     if status == 429:

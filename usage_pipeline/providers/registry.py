@@ -19,7 +19,9 @@ GROUP: Final = "usage_pipeline.providers"
 # the place of a built-in provider and receive its credentials.
 _BUILT_IN: Final = {
     "anthropic": "usage_pipeline.providers.anthropic",
+    "litellm": "usage_pipeline.providers.litellm",
     "openai": "usage_pipeline.providers.openai",
+    "openrouter": "usage_pipeline.providers.openrouter",
 }
 
 

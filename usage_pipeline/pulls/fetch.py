@@ -11,18 +11,20 @@ Memory: one page is held unpacked; the others wait compressed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Final, Protocol
 
 import zstandard
 
+from usage_pipeline.errors import TransientError
 from usage_pipeline.providers.contract import (
     Bucket,
     ContractBrokenError,
     Drift,
     Endpoint,
+    Page,
     PageQuery,
     Provider,
 )
@@ -33,6 +35,9 @@ COMPRESSION_LEVEL: Final = 3
 
 # Each page brings at least one bucket, or none; this many may bring none.
 EMPTY_PAGES_MAX: Final = 100
+
+# Where pages cut rows: with 1,000 rows a page, ten million rows of one day.
+ROW_PAGES_MAX: Final = 10_000
 
 
 class PageSource(Protocol):
@@ -56,13 +61,14 @@ class ClockFunction(Protocol):
 class FetchedPage:
     """One page as answered.
 
-    ``number`` counts from 0; ``cursor`` is the one it was asked with; ``body_zstd`` is the verbatim body, compressed;
+    ``number`` counts from 0; ``body_zstd`` is the verbatim body, compressed;
     ``body_bytes`` and ``body_sha256`` are of the verbatim body. ``first_day`` and ``last_day`` (inclusive) are the UTC
-    days of its buckets, None on a page without buckets. ``fetched_at`` is UTC.
+    days of its buckets, None on a page without buckets (but where one day is asked for, it is that day). ``asked`` is
+    the query that the page answers. ``fetched_at`` is UTC.
     """
 
     number: int
-    cursor: str | None
+    asked: PageQuery
     body_zstd: bytes
     body_bytes: int
     body_sha256: bytes
@@ -91,7 +97,9 @@ class FetchedRange:
     """A complete answer: the instants asked for (half-open, UTC), its pages, its days, and its drift.
 
     Without pages where the endpoint had nothing that can be asked for yet (``start == end``).
-    ``unanswered_dimensions`` were asked for and were null in every row though there were rows.
+    ``unanswered_dimensions`` were asked for and were null in every row though there were rows. ``drift_pages`` is the
+    number of the first page on which each kind of drift was seen, by ``kind.name``; ``account`` is the provider's own
+    id of the account that the answers are about, where they tell it.
     """
 
     start: datetime
@@ -100,6 +108,8 @@ class FetchedRange:
     days: tuple[FetchedDay, ...]
     drift: Drift
     unanswered_dimensions: tuple[str, ...]
+    drift_pages: Mapping[str, int]
+    account: str | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -125,15 +135,20 @@ def fetch_range(
     """
     asked = query_range(endpoint, request, now)
     reading = _Reading(provider, endpoint, request.dimensions, asked)
-    pages = tuple(_pages(client, provider, endpoint, request, asked, reading)) if asked.bucket_count else ()
-    reading.end()
+    pages: list[FetchedPage] = []
+    if asked.bucket_count:
+        for part in asked.by_day() if endpoint.one_day_per_request else (asked,):
+            pages.extend(_pages(client, provider, endpoint, request, part, reading, len(pages)))
+            reading.end_of(part)
     return FetchedRange(
         start=asked.start,
         end=asked.end,
-        pages=pages,
+        pages=tuple(pages),
         days=reading.fetched_days(),
         drift=reading.drift,
         unanswered_dimensions=reading.unanswered(),
+        drift_pages=reading.drift_pages,
+        account=reading.account,
     )
 
 
@@ -142,26 +157,31 @@ def _pages(
     provider: Provider,
     endpoint: Endpoint,
     request: RangeRequest,
-    asked: QueryRange,
+    part: QueryRange,
     reading: _Reading,
+    first_number: int,
 ) -> Iterator[FetchedPage]:
+    """The pages of one listing, from its first to the one without a cursor."""
     where = where_of(provider.name, endpoint)
     compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
     seen: set[str] = set()
-    cursor: str | None = None
-    for number in range(asked.bucket_count + EMPTY_PAGES_MAX):
-        query = PageQuery(asked.start, asked.end, request.width, request.dimensions, request.projects, cursor)
+    query = PageQuery(
+        part.start, part.end, request.width, request.dimensions, request.projects, page_limit=request.page_limit
+    )
+    pages_max = ROW_PAGES_MAX if endpoint.one_day_per_request else part.bucket_count + EMPTY_PAGES_MAX
+    for number in range(first_number, first_number + pages_max):
         body = client.fetch_page(endpoint, query)
-        page = provider.read_page(endpoint, body)
-        starts = reading.page(page.buckets)
+        page = provider.read_page(endpoint, body, query)
+        starts = reading.page(page, body, part, number)
+        day_of_request = part.start.date() if endpoint.one_day_per_request else None
         yield FetchedPage(
             number=number,
-            cursor=cursor,
+            asked=query,
             body_zstd=compressor.compress(body),
             body_bytes=len(body),
             body_sha256=hashlib.sha256(body).digest(),
-            first_day=starts[0].date() if starts else None,
-            last_day=starts[-1].date() if starts else None,
+            first_day=starts[0].date() if starts else day_of_request,
+            last_day=starts[-1].date() if starts else day_of_request,
             fetched_at=client.clock(),
         )
         cursor = page.next_cursor
@@ -170,7 +190,8 @@ def _pages(
         if cursor in seen:
             raise broken("cursor_repeated", f"page {number + 1} leads back to an earlier page", where)
         seen.add(cursor)
-    raise broken("too_many_pages", f"more pages than the {asked.bucket_count} buckets of the range can fill", where)
+        query = replace(query, cursor=cursor)
+    raise broken("too_many_pages", f"more than {pages_max} pages for {part.bucket_count} buckets", where)
 
 
 class _Reading:
@@ -178,21 +199,50 @@ class _Reading:
 
     def __init__(self, provider: Provider, endpoint: Endpoint, dimensions: tuple[str, ...], asked: QueryRange) -> None:
         self.drift = Drift()
+        self.drift_pages: dict[str, int] = {}
+        self.account: str | None = None
         self._provider = provider
         self._endpoint = endpoint
         self._dimensions = dimensions
         self._asked = asked
         self._next = asked.start
         self._days = {day: _Day() for day in asked.days}
+        self._rows_in_all: int | None = None
 
-    def page(self, buckets: Sequence[Bucket]) -> list[datetime]:
+    def page(self, page: Page, body: bytes, part: QueryRange, number: int) -> list[datetime]:
         """Validate a page's buckets, in order; returns their starts on the grid."""
-        return [self._bucket(bucket) for bucket in buckets]
+        starts = [self._bucket(bucket, part) for bucket in page.buckets]
+        self._rows_in_all = page.rows_in_all
+        for kind in self._drift_seen():
+            self.drift_pages.setdefault(kind, number)
+        if self.account is None:
+            self.account = self._provider.account_told(self._endpoint, body)
+        return starts
 
-    def end(self) -> None:
-        """The last page was read: every bucket must have come."""
-        if self._next < self._asked.end:
-            raise self._missing(self._asked.end)
+    def end_of(self, part: QueryRange) -> None:
+        """The last page of a listing was read: every bucket, and every row that it told of, must have come."""
+        if not self._endpoint.one_day_per_request:
+            if self._next < part.end:
+                raise self._missing(part.end)
+            return
+        rows = self._days[part.start.date()].rows
+        if self._rows_in_all is not None and rows != self._rows_in_all:
+            raise TransientError(
+                "rows_moved",
+                f"{rows} rows came of {self._rows_in_all}: rows were added or removed while their pages were read",
+                where=self._where(part.start),
+                remedy="Nothing was published of this range; the next run reads it again.",
+            )
+        self._next = part.end
+
+    def _drift_seen(self) -> list[str]:
+        drift = self.drift
+        seen = [f"unknown_fields.{name}" for name in drift.unknown_fields]
+        seen += [f"totals_off.{name}" for name in drift.totals_off]
+        seen += [f"not_counted.{name}" for name in drift.not_counted]
+        if drift.rows:
+            seen += [f"unanswered_dimensions.{name}" for name in self.unanswered()]
+        return seen
 
     def fetched_days(self) -> tuple[FetchedDay, ...]:
         """The days of the range, oldest first."""
@@ -213,8 +263,8 @@ class _Reading:
             return ()
         return tuple(name for name in self._dimensions if name not in self.drift.answered_dimensions)
 
-    def _bucket(self, bucket: Bucket) -> datetime:
-        start = self._on_grid(bucket.start)
+    def _bucket(self, bucket: Bucket, part: QueryRange) -> datetime:
+        start = self._on_grid(bucket.start, part)
         rows = self._validated_rows(bucket)
         day = self._days[start.date()]
         day.rows += rows
@@ -227,13 +277,15 @@ class _Reading:
         self._next = start + self._asked.step
         return start
 
-    def _on_grid(self, moment: datetime) -> datetime:
+    def _on_grid(self, moment: datetime, part: QueryRange) -> datetime:
         """The bucket's start on the grid, if it is the next one that must come. The first may be clipped to the query's
-        start, which is on the grid because ranges are whole UTC days."""
+        start, which is on the grid because ranges are whole UTC days. Where pages cut rows, only the day is known."""
         start = floor_to_grid(moment, self._asked.step)
         where = self._where(moment)
-        if start != moment or not self._asked.start <= start < self._asked.end:
+        if start != moment or not part.start <= start < part.end:
             raise broken("bucket_unexpected", "a bucket was answered that is not one of those asked for", where)
+        if self._endpoint.one_day_per_request:
+            return start
         if start < self._next:
             raise broken("bucket_repeated", "a bucket came twice or out of order", where)
         if start > self._next:

@@ -17,7 +17,8 @@ from usage_pipeline.utc_days import day_start
 class RangeRequest:
     """Whole UTC days to fetch, ``end_day`` not included, in buckets of ``width``.
 
-    ``dimensions`` are our names; ``projects`` narrows to the key's scope (empty: the whole account).
+    ``dimensions`` are our names; ``projects`` narrows to the key's scope (empty: the whole account); ``page_limit`` is
+    given where the API takes fewer buckets a page than its documents say.
     """
 
     first_day: date
@@ -25,6 +26,7 @@ class RangeRequest:
     width: str
     dimensions: tuple[str, ...]
     projects: tuple[str, ...] = ()
+    page_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,19 @@ class QueryRange:
         last = (self.end - timedelta(microseconds=1)).date()
         return tuple(self.start.date() + timedelta(days=n) for n in range((last - self.start.date()).days + 1))
 
-
-def default_dimensions(endpoint: Endpoint) -> tuple[str, ...]:
-    """The dimensions to ask for where nobody chose: the endpoint's first ``dimensions_max``, in its order."""
-    return tuple(endpoint.dimensions)[: endpoint.dimensions_max]
+    def by_day(self) -> tuple[QueryRange, ...]:
+        """The range cut into UTC days, the last one maybe short."""
+        return tuple(
+            QueryRange(day_start(day), min(day_start(day) + timedelta(days=1), self.end), self.step)
+            for day in self.days
+        )
 
 
 def query_range(endpoint: Endpoint, request: RangeRequest, now: datetime) -> QueryRange:
     """The instants to ask for: never later than now, since a future end is refused, and only closed buckets where the
     endpoint answers no open one, since a range without a closed bucket is refused.
 
-    Raises ``InvalidInputError``: ``range_empty``, ``width_unknown``, ``dimension_unknown``, ``dimensions_too_many``.
+    Raises ``InvalidInputError``: ``range_empty``, ``width_unknown``, ``dimension_unknown``.
     """
     _check(endpoint, request)
     step = timedelta(seconds=WIDTH_SECONDS[request.width])
@@ -97,10 +101,4 @@ def _check(endpoint: Endpoint, request: RangeRequest) -> None:
             f"it cannot be asked by {', '.join(unknown)}",
             where=where,
             remedy=f"It can by {', '.join(endpoint.dimensions)}.",
-        )
-    if len(request.dimensions) > endpoint.dimensions_max:
-        raise InvalidInputError(
-            "dimensions_too_many",
-            f"{len(request.dimensions)} dimensions were asked for and {endpoint.dimensions_max} are taken",
-            where=where,
         )

@@ -9,25 +9,41 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
+from usage_pipeline.hermes.routes import ACCOUNT, OFF_ACCOUNT
 from usage_pipeline.measures import LEVELS
 from usage_pipeline.reconcile.decision import Cell, Decided
 from usage_pipeline.reconcile.figures import Figures, add
 
 
+class FamilyKey(NamedTuple):
+    """What coverage is decided for: a family of the provider that reports and bills it."""
+
+    provider: str
+    family: str
+
+
 class CellKey(NamedTuple):
-    """A cell of a workspace's day."""
+    """A cell of a workspace's day. ``provider`` is the vendor of the model, whoever bills it."""
 
     provider: str
     route: str
     family: str
     model: str
 
+    @property
+    def biller(self) -> str:
+        """Who bills the cell: the vendor itself on its account, else the name in the route."""
+        return biller_of(self.provider, self.route)
 
-class FamilyKey(NamedTuple):
-    """What coverage is decided for."""
+    @property
+    def reported_in(self) -> FamilyKey:
+        """The family whose figures the cell's provider side would come from."""
+        return FamilyKey(self.biller, self.family)
 
-    provider: str
-    family: str
+
+def biller_of(provider: str, route: str) -> str:
+    """Who bills a model of ``provider`` on ``route``: the vendor on its account, else whom the route names."""
+    return provider if route == ACCOUNT else route.removeprefix(OFF_ACCOUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +87,8 @@ class HermesHours:
 @dataclass(slots=True)
 class CellSides:
     """Both sides of a cell. The feeds' sums tell counted from shadowed rows; ``peaks`` are levels by account and
-    instant, of which the day's maximum counts.
+    instant, of which the day's maximum counts. ``passed_on_to`` are the accounts' providers in whose own reports the
+    shadowed rows of a proxy are.
     """
 
     key: CellKey
@@ -81,6 +98,7 @@ class CellSides:
     peaks: dict[str, dict[datetime, Figures]] = field(default_factory=dict)
     counted_by_feed: dict[int, Figures] = field(default_factory=dict)
     shadowed_by_feed: dict[int, Figures] = field(default_factory=dict)
+    passed_on_to: set[str] = field(default_factory=set)
     hermes_rows: list[HermesShare] = field(default_factory=list)
     hermes_hours: dict[tuple[int, str], HermesHours] = field(default_factory=dict)
 

@@ -14,7 +14,6 @@ from typing import cast
 from sqlalchemy import Connection, Engine
 
 from usage_pipeline.errors import InvariantError
-from usage_pipeline.hermes.routes import ACCOUNT
 from usage_pipeline.ledger.findings import days_with_findings, replace_findings
 from usage_pipeline.ledger.prices import remember
 from usage_pipeline.ledger.reconcile_inputs import BilledSum, billed_sums
@@ -32,7 +31,7 @@ from usage_pipeline.measures import LEVELS, RECONCILED_MEASURES
 from usage_pipeline.pricing.price_book import PriceBook
 from usage_pipeline.providers.contract import Provider
 from usage_pipeline.reconcile.aliases import ALIAS_VERSION
-from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell, FamilyKey
+from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell
 from usage_pipeline.reconcile.decision import RULES_VERSION, Decided, Policy, decide
 from usage_pipeline.reconcile.excess_findings import NEIGHBOUR_CODES, NEIGHBOUR_DAYS
 from usage_pipeline.reconcile.figures import Figures, add
@@ -219,9 +218,9 @@ class _Run:
 
 def _empty_cells(sides: DaySides) -> list[CellKey]:
     """Row 9: families that an enabled feed should have covered, of which nothing at all is known."""
-    with_cells = {FamilyKey(key.provider, key.family) for key in sides.cells if key.route == ACCOUNT}
+    with_cells = {family.key for key in sides.cells if (family := sides.family_of(key)) is not None}
     return [
-        CellKey(name.provider, ACCOUNT, name.family, "")
+        CellKey(name.provider, family.route, name.family, "")
         for name, family in sides.families.items()
         if name not in with_cells
         and not family.coverage.covers
@@ -236,10 +235,10 @@ def assert_totals_conserved(decided: Sequence[DecidedCell], counted_rows: Figure
     The second holds where the provider's figure is what counts; under ``hermes_first`` and ``hermes_only`` conservation
     holds cell by cell. Raises :class:`InvariantError` ``conservation_broken``.
     """
-    on_account = [one for one in decided if one.key.route == ACCOUNT]
-    provider = add(*(one.cell.provider for one in on_account))
+    with_provider = [one for one in decided if one.cell.provider_decides]
+    provider = add(*(one.cell.provider for one in with_provider))
     _assert_same("provider figure", provider, "counted provider rows", counted_rows)
-    by_provider = [one for one in on_account if one.decided.decision not in {"hermes", "no_data"}]
+    by_provider = [one for one in with_provider if one.decided.decision not in {"hermes", "no_data"}]
     counted = add(*(_conserved(one, one.decided.counted) for one in by_provider))
     sources = add(
         *(_conserved(one, one.cell.provider) for one in by_provider), *(one.decided.stand_in for one in by_provider)

@@ -26,7 +26,7 @@ from usage_pipeline.reconcile.figures import (
     parts_of,
 )
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 """The version of these rules, stored on every reconciled row."""
 
 Policy = Literal["provider_first", "hermes_first", "provider_only", "hermes_only"]
@@ -45,13 +45,15 @@ class Halves:
 class Cell:
     """Both sides of a cell.
 
-    ``provider`` is P as far as it is known (NOTHING where no account is); ``hermes`` is H, None where no batch covers
-    the day. ``provider_reports`` are the compared measures that the provider's adapter declares, None where there is
-    no adapter and off the account. The halves are there only on an open day with call-time hours on every feed and 1h
-    provider rows.
+    ``provider_decides`` is whether a provider's figure can decide: on the vendor's account, and off it where the
+    reports of whoever bills it are known. ``passed_on`` is whether a proxy passed the cell's calls on to an account
+    whose own figures are known; ``coverage`` is then that account's. ``provider`` is P as far as it is known (NOTHING
+    where no account is); ``hermes`` is H, None where no batch covers the day. ``provider_reports`` are the compared
+    measures that the provider's adapter declares, None where there is no adapter and where no provider decides. The
+    halves are there only on an open day with call-time hours on every feed and 1h provider rows.
     """
 
-    on_account: bool
+    provider_decides: bool
     coverage: Coverage
     provider_known: bool
     day_end: datetime
@@ -63,10 +65,11 @@ class Cell:
     provider_reports: frozenset[str] | None
     provider_halves: Halves | None = None
     hermes_halves: Halves | None = None
+    passed_on: bool = False
 
     def only_hermes_tells(self, name: str) -> bool:
         """Whether a compared measure is one that the provider's adapter never reports: outside of conservation."""
-        return self.on_account and self.provider_reports is not None and name not in self.provider_reports
+        return self.provider_decides and self.provider_reports is not None and name not in self.provider_reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,10 @@ _Rule = Callable[[Cell, str, int, int], _Share]
 
 def decide(cell: Cell, policy: Policy = "provider_first") -> Decided:
     """Decide a cell under a policy. Raises :class:`InvariantError` ``conservation_broken``."""
+    if cell.passed_on and policy != "hermes_only":
+        decided = _counted_upstream(cell)
+        assert_conserved(cell, decided)
+        return decided
     decided = _decide_provider_first(cell)
     if policy == "hermes_first":
         decided = _hermes_first(cell, decided)
@@ -112,7 +119,7 @@ def decide(cell: Cell, policy: Policy = "provider_first") -> Decided:
 
 def _decide_provider_first(cell: Cell) -> Decided:
     hermes_used = cell.hermes is not None and any_positive(cell.hermes)
-    if not cell.on_account:
+    if not cell.provider_decides:
         return _off_account(cell)
     if cell.coverage.final:
         return _shared(cell, Decided(2 if hermes_used else 1, "provider", False, cell.coverage.until), _within)
@@ -123,6 +130,14 @@ def _decide_provider_first(cell: Cell) -> Decided:
     if cell.provider_known:
         return _shared(cell, Decided(8, "provider", True, None), _within)
     return Decided(9, "no_data", True, None)
+
+
+def _counted_upstream(cell: Cell) -> Decided:
+    """Row 11: the same calls are in the figures of the account that the proxy passed them on to, and count there.
+
+    P is what the proxy passed on to others; Hermes does not say which of its calls went where, so none stands in.
+    """
+    return _shared(cell, Decided(11, "provider", not cell.coverage.final, cell.coverage.until), _within)
 
 
 def _off_account(cell: Cell) -> Decided:
@@ -232,7 +247,7 @@ def _enter(head: Decided, name: str, counted: int, explained: int, stand_in: int
 
 
 def _hermes_first(cell: Cell, base: Decided) -> Decided:
-    if not cell.on_account or cell.hermes is None:
+    if not cell.provider_decides or cell.hermes is None:
         return base
     decided = Decided(base.row, "hermes", False, base.until)
     lower_bound: list[str] = []
@@ -264,7 +279,7 @@ def _book_hermes_first(cell: Cell, head: Decided, name: str, provider: int, herm
 
 
 def _provider_only(cell: Cell, base: Decided) -> Decided:
-    if not cell.on_account:
+    if not cell.provider_decides:
         return Decided(10, "hermes_only", False, base.until, excess=_all_in_excess(cell))
     if not cell.provider_known and not cell.coverage.covers:
         return Decided(9, "no_data", True, None, excess=_all_in_excess(cell))
@@ -289,7 +304,7 @@ def _all_in_excess(cell: Cell) -> dict[str, int]:
 def _hermes_only(cell: Cell) -> Decided:
     if cell.hermes is None:
         return Decided(9, "no_data", True, None)
-    decision = "hermes" if cell.on_account else "hermes_only"
+    decision = "hermes" if cell.provider_decides else "hermes_only"
     decided = Decided(10, decision, not cell.hermes_final, cell.hermes_until)
     lower_bound: list[str] = []
     for name in COMPARED:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from usage_pipeline.ledger.findings import Finding
-from usage_pipeline.reconcile.cells import CellKey, DecidedCell, FamilyKey
+from usage_pipeline.reconcile.cells import CellKey, DecidedCell
 from usage_pipeline.reconcile.decision import Cell, tolerance
 from usage_pipeline.reconcile.figures import COMPARED, COMPARED_TOKENS, Figures, add, compared
 from usage_pipeline.reconcile.hermes_rows import names_part_of_account
@@ -65,7 +65,7 @@ def excess_findings(
 
     ``neighbour`` gives the same cell some days later (earlier: negative).
     """
-    if not one.cell.on_account or not one.cell.coverage.final or one.cell.hermes is None:
+    if not one.cell.provider_decides or one.cell.passed_on or not one.cell.coverage.final or one.cell.hermes is None:
         return
     found = exceeding(one.cell.provider, one.cell.hermes, one.cell.provider_reports, settings, COMPARED)
     tokens = [excess for excess in found if excess.measure in COMPARED_TOKENS]
@@ -86,9 +86,14 @@ def excess_findings(
 
 def _scope_is_unknown(one: DecidedCell, sides: DaySides) -> bool:
     """Whether the keys answer for parts of accounts only, and a feed of the cell names neither account nor projects."""
-    family = sides.families[FamilyKey(one.key.provider, one.key.family)]
-    return family.scoped_only and not all(
-        names_part_of_account(sides.bills_to[row.feed_id].get(one.key.provider, "")) for row in one.sides.hermes_rows
+    family = sides.family_of(one.key)
+    return (
+        family is not None
+        and family.scoped_only
+        and not all(
+            names_part_of_account(sides.bills_to[row.feed_id].get(one.key.provider, ""))
+            for row in one.sides.hermes_rows
+        )
     )
 
 
@@ -119,7 +124,7 @@ class _Around:
 
 
 def _is_settled(cell: Cell) -> bool:
-    return cell.coverage.final and cell.hermes is not None and cell.hermes_final
+    return cell.coverage.final and not cell.passed_on and cell.hermes is not None and cell.hermes_final
 
 
 def _finding(code: str, key: CellKey, sides: DaySides, excess: Exceeding, words: str) -> Finding:

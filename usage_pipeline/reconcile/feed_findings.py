@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from usage_pipeline.hermes.routes import ACCOUNT
 from usage_pipeline.ledger.findings import Finding
-from usage_pipeline.ledger.reconcile_inputs import FinalFigures, SourceFinding
+from usage_pipeline.ledger.pull_drift import SourceFinding
+from usage_pipeline.ledger.reconcile_inputs import LOOKBACK_EXCEEDED, FinalFigures
+from usage_pipeline.measures import LEVELS
 from usage_pipeline.reconcile.aliases import canonical_model
 from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell
 from usage_pipeline.reconcile.coverage import State
+from usage_pipeline.reconcile.drift_findings import source_finding
 from usage_pipeline.reconcile.families import FamilyDay
 from usage_pipeline.reconcile.figures import COMPARED, Figures, add, compared
 from usage_pipeline.reconcile.leaders import AccountDay, EndpointDay, FeedDay
@@ -22,6 +24,9 @@ from usage_pipeline.settings import Settings
 from usage_pipeline.utc_days import day_end
 
 _MISSING_WORDS = "No complete pull of this day stands. Backfill it; the key's last error says what is in the way."
+_OUT_OF_REACH_WORDS = (
+    "The provider does not keep this day any more, and no pull of it stands; it can only be had from an export."
+)
 _STALE_WORDS = "The day was pulled before it had settled and never again. Pull it once more to make it final."
 
 
@@ -30,26 +35,26 @@ def coverage_findings(
 ) -> Iterator[Finding]:
     """Slices that are missing or stale, once their time has passed, of feeds that should have covered the day.
 
-    What stands in for a missing slice decides its code: Hermes (row 7) ``provider_missing``, else ``window_missing``.
+    What stands in for a missing slice decides its code: Hermes (rows 7 and 10) ``provider_missing``, else
+    ``window_missing``. A slice that the provider does not keep any more is ``lookback_exceeded`` instead, at once.
     """
     end = day_end(sides.day)
     missing_due = now >= end + timedelta(hours=settings.window_missing_hours)
-    settled_due = now >= end + settings.settling_provider
     for family in [*sides.families.values(), *sides.costs.values()]:
-        rows = {
-            one.base.row
-            for one in decided
-            if (one.key.provider, one.key.family) == family.key and one.key.route == ACCOUNT
-        }
+        settled_due = now >= end + settings.settling_of(family.key.provider)
+        rows = {one.base.row for one in decided if sides.family_of(one.key) is family}
+        rows.discard(11)  # counted upstream, so nothing stands in for what is missing here
         codes: list[str] = []
-        if 7 in rows and settled_due:
+        if rows & {7, 10} and settled_due:
             codes.append("provider_missing")
         if (not rows or rows & {8, 9}) and missing_due:
             codes.append("window_missing")
         for account, settled in family.accounts.items():
             for feed in _expected_feeds(sides, family, account):
                 for part in feed.parts:
-                    if not settled.coverage.covers and not part.coverage.covers:
+                    if part.out_of_reach:
+                        yield _slice_finding(LOOKBACK_EXCEEDED, sides, family, feed, part, _OUT_OF_REACH_WORDS)
+                    elif not settled.coverage.covers and not part.coverage.covers:
                         for code in codes:
                             yield _slice_finding(code, sides, family, feed, part, _MISSING_WORDS)
                     if _is_stale(settled, feed, part) and settled_due:
@@ -76,7 +81,7 @@ def _slice_finding(
         f"{key.slug}: {words}{error}",
         provider=family.key.provider,
         account=key.account,
-        route=ACCOUNT,
+        route=family.route,
         family=family.key.family,
         feed_id=feed.feed_id,
         endpoint=part.endpoint,
@@ -98,12 +103,13 @@ def overlap_findings(sides: DaySides) -> Iterator[Finding]:
                     words,
                     provider=family.key.provider,
                     account=account,
-                    route=ACCOUNT,
+                    route=family.route,
                     family=family.key.family,
                     feed_id=other,
                 )
             for key, cell in [*sides.cells.items(), *sides.shadowed.items()]:
-                if (key.provider, key.family) == family.key and key.route == ACCOUNT:
+                # What a proxy passed on is shadowed under each of its keys, whichever leads.
+                if sides.family_of(key) is family and not sides.upstreams(key):
                     yield from _shadow_findings(sides, account, key, cell, settled.shadowed_by)
 
 
@@ -126,7 +132,7 @@ def _shadow_findings(
                     words,
                     provider=key.provider,
                     account=account,
-                    route=ACCOUNT,
+                    route=key.route,
                     family=key.family,
                     model=key.model,
                     feed_id=feed_id,
@@ -141,8 +147,8 @@ def restatement_findings(sides: DaySides, kept: Sequence[FinalFigures], settings
 
     ``kept`` are what the final pulls said, the oldest first; feeds of which nothing counts have no cell.
     """
-    settled = day_end(sides.day) + settings.settling_provider
     for family in sides.families.values():
+        settled = day_end(sides.day) + settings.settling_of(family.key.provider)
         leads = {feed_id: lead for account in family.accounts.values() for feed_id, lead in account.leads.items()}
         for slice_id, row in family.slices.items():
             lead = leads.get(row.feed_id)
@@ -151,13 +157,16 @@ def restatement_findings(sides: DaySides, kept: Sequence[FinalFigures], settings
             told = [one for one in kept if one.slice_id == slice_id and one.started_at >= settled]
             for model, measure, before, later in _restated(told, collapsed=family.key in sides.without_model):
                 key = sides.keys[row.feed_id]
+                vendor = _vendor_of(sides, family, model)
+                if vendor is None:
+                    continue
                 yield Finding(
                     "restated_after_final",
                     sides.day,
                     f"{measure}: the first final pull said {before}, a later one {later}.",
-                    provider=family.key.provider,
+                    provider=vendor,
                     account=key.account,
-                    route=ACCOUNT,
+                    route=family.route,
                     family=family.key.family,
                     model=model,
                     feed_id=row.feed_id,
@@ -166,6 +175,24 @@ def restatement_findings(sides: DaySides, kept: Sequence[FinalFigures], settings
                     figure_provider=later,
                     difference=later - before,
                 )
+
+
+def _vendor_of(sides: DaySides, family: FamilyDay, model: str) -> str | None:
+    """The provider of the cells that a family's figures of a model fall into; None where all of them count upstream.
+
+    Kept figures do not name the upstream vendor: where no cell, or more than one, has the model, it is the biller.
+    """
+    if family.role == "vendor":
+        return family.key.provider
+    cells = [key for key in (*sides.cells, *sides.shadowed) if key.model == model and sides.family_of(key) is family]
+    counted = {
+        key.provider
+        for key in cells
+        if not sides.upstreams(key) or (key in sides.cells and sides.cells[key].counted_by_feed)
+    }
+    if cells and not counted:
+        return None
+    return counted.pop() if len(counted) == 1 else family.key.provider
 
 
 def _restated(told: Sequence[FinalFigures], *, collapsed: bool) -> Iterator[tuple[str, str, int, int]]:
@@ -179,7 +206,7 @@ def _restated(told: Sequence[FinalFigures], *, collapsed: bool) -> Iterator[tupl
         return
     first, *later = pulls.values()
     for model in sorted({name for models in pulls.values() for name in models}):
-        for measure in COMPARED:
+        for measure in (*COMPARED, *sorted(LEVELS)):
             before = compared(first.get(model, {}), measure) or 0
             others = [v for one in later if (v := compared(one.get(model, {}), measure) or 0) != before]
             if others:
@@ -188,20 +215,7 @@ def _restated(told: Sequence[FinalFigures], *, collapsed: bool) -> Iterator[tupl
 
 def source_findings(sides: DaySides, found: Sequence[SourceFinding]) -> Iterator[Finding]:
     """What pulls and batches themselves had that was odd."""
-    for one in found:
-        key = sides.keys.get(one.feed_id)
-        yield Finding(
-            one.code,
-            sides.day,
-            one.words,
-            provider=key.provider if key else None,
-            account=key.account if key else None,
-            feed_id=one.feed_id,
-            endpoint=one.endpoint,
-            measure=one.measure,
-            figure_hermes=one.stated,
-            difference=one.found - one.stated if one.found is not None and one.stated is not None else None,
-        )
+    return (source_finding(sides.day, sides.keys.get(one.feed_id), one) for one in found)
 
 
 def label_findings(sides: DaySides, labelled: Sequence[tuple[int, list[str]]]) -> Iterator[Finding]:

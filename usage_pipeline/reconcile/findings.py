@@ -15,17 +15,19 @@ from functools import partial
 from sqlalchemy import Connection
 
 from usage_pipeline.hermes.batch import UNALLOCATED_MODEL
-from usage_pipeline.hermes.routes import ACCOUNT, OFF_ACCOUNT, UNKNOWN
+from usage_pipeline.hermes.routes import OFF_ACCOUNT, UNKNOWN
 from usage_pipeline.ledger.findings import Finding
+from usage_pipeline.ledger.pull_drift import drift_of_days
 from usage_pipeline.ledger.reconcile_inputs import (
     batch_findings_of_day,
-    drift_of_day,
     feeds_with_two_labels,
     final_figures,
 )
+from usage_pipeline.measures import TOKEN_CLASSES
 from usage_pipeline.pricing.rates import exact_arithmetic
 from usage_pipeline.reconcile.cells import CellKey, DecidedCell
 from usage_pipeline.reconcile.decision import Cell
+from usage_pipeline.reconcile.drift_findings import POLICY_WITHOUT_PROVIDER
 from usage_pipeline.reconcile.excess_findings import excess_findings
 from usage_pipeline.reconcile.families import COSTS_FAMILY
 from usage_pipeline.reconcile.feed_findings import (
@@ -53,8 +55,11 @@ FINDING_CODES: tuple[str, ...] = (
     "restated_after_final",
     "overlapping_feeds",
     "rollup_differs",
+    "lookback_exceeded",
     "answer_unknown_field",
     "totals_off",
+    "rows_not_counted",
+    "dimension_unanswered",
     "model_split_missing",
     "cache_split_missing",
     "total_tokens_differ",
@@ -85,14 +90,15 @@ def findings_of_day(
     for one in decided:
         if policy in {"provider_first", "hermes_first"}:
             found.extend(excess_findings(one, sides, settings, partial(neighbour, one.key)))
-        found.extend(price_findings(one, unpriced[one.key], sides))
-    if policy != "hermes_only":
+        found.extend(price_findings(one, unpriced[one.key], sides, bills))
+    if policy != POLICY_WITHOUT_PROVIDER:
         slices = [slice_id for family in sides.families.values() for slice_id in family.slices]
         found.extend(coverage_findings(sides, decided, settings, now))
         found.extend(overlap_findings(sides))
         found.extend(restatement_findings(sides, final_figures(connection, slices), settings))
         found.extend(bill_findings(sides, bills, settings))
-        found.extend(source_findings(sides, drift_of_day(connection, list(sides.keys), sides.day)))
+        drift = drift_of_days(connection, list(sides.keys), [sides.day])
+        found.extend(source_findings(sides, drift.get(sides.day, ())))
     if policy != "provider_only":
         feeds = list(sides.hermes_feeds)
         found.extend(route_findings(sides, decided))
@@ -110,9 +116,17 @@ def route_findings(sides: DaySides, decided: Sequence[DecidedCell]) -> Iterator[
             yield _of_cell("unknown_route", one.key, sides, words)
 
 
-def price_findings(one: DecidedCell, unpriced: frozenset[str], sides: DaySides) -> Iterator[Finding]:
-    """Counted usage that no price is known for."""
-    if unpriced:
+def price_findings(one: DecidedCell, unpriced: frozenset[str], sides: DaySides, bills: DayBills) -> Iterator[Finding]:
+    """Counted usage that no price is known for.
+
+    What is of no model (storage, sessions) is priced by the bill alone, and so is what used no tokens (images, speech)
+    once a final bill has it: price lists have no rates for these.
+    """
+    reports = sides.reports.get(one.key.reported_in)
+    by_bill = any(bill.final and one.key in bill.billed for bill in bills.accounts.values())
+    if by_bill and not any(one.decided.counted.get(name) for name in TOKEN_CLASSES):
+        return
+    if unpriced and (reports is None or reports.by_model):
         words = f"No price for {', '.join(sorted(unpriced))}; its computed cost is not known."
         yield _of_cell("unpriced_model", one.key, sides, words)
 
@@ -126,15 +140,21 @@ def unallocated_findings(sides: DaySides, decided: Sequence[DecidedCell]) -> Ite
 
 
 def bill_findings(sides: DaySides, bills: DayBills, settings: Settings) -> Iterator[Finding]:
-    """Computed against billed, per account and day, where both are final and everything has a price."""
+    """Computed against billed, per account and day, where both are final: what has a price with what was billed for it.
+
+    Where something was used that no price list has (storage, sessions, images), lines that name no model may be its
+    bill, or that of something computed (web searches): a difference between the bill with and without these lines is
+    explained. Where nothing of the kind was used, they explain nothing.
+    """
     for bill in bills.accounts.values():
         if not _can_be_compared(sides, bill):
             continue
         with exact_arithmetic():
-            billed = sum(bill.billed.values(), Decimal(0))
-            computed = sum(bill.computed.values(), Decimal(0))
+            billed = sum((usd for key, usd in bill.billed.items() if key not in bill.unpriced), Decimal(0))
+            computed = sum((usd for key, usd in bill.computed.items() if key not in bill.unpriced), Decimal(0))
             lines = sum((usd for key, usd in bill.billed.items() if key not in sides.cells), Decimal(0))
-            difference = computed - billed
+            least, most = sorted((billed, billed - lines if bill.unpriced else billed))
+            difference = max(computed - most, Decimal(0)) + min(computed - least, Decimal(0))
             allowed = max(settings.bill_tolerance_fraction * abs(billed), _BILL_FLOOR_USD)
         if abs(difference) > allowed:
             words = (
@@ -147,7 +167,7 @@ def bill_findings(sides: DaySides, bills: DayBills, settings: Settings) -> Itera
                 words,
                 provider=bill.provider,
                 account=bill.account,
-                route=ACCOUNT,
+                route=bill.route,
                 family=COSTS_FAMILY,
                 figure_provider=billed,
                 difference=difference,
@@ -160,7 +180,7 @@ def _can_be_compared(sides: DaySides, bill: AccountBill) -> bool:
         for name, family in sides.families.items()
         if name.provider == bill.provider and bill.account in family.accounts
     ]
-    return bill.final and bool(usage) and all(one.final for one in usage) and not any(bill.unpriced.values())
+    return bill.final and bool(usage) and all(one.final for one in usage)
 
 
 def _of_cell(code: str, key: CellKey, sides: DaySides, words: str) -> Finding:

@@ -10,7 +10,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from usage_pipeline.hermes.routes import ACCOUNT, OFF_ACCOUNT, UNKNOWN, route_of
 from usage_pipeline.ledger.reconcile_inputs import HermesEvent, SliceRow
@@ -19,6 +18,7 @@ from usage_pipeline.normalise.hermes_days import HERMES_HOURS
 from usage_pipeline.reconcile.aliases import canonical_model
 from usage_pipeline.reconcile.cells import CellKey, CellSides, FamilyKey, HermesHours, HermesShare
 from usage_pipeline.reconcile.decision import Halves
+from usage_pipeline.reconcile.families import FamilyDay, family_of_cell
 from usage_pipeline.reconcile.figures import Figures, add
 
 HERMES_FAMILY = "text"
@@ -92,11 +92,11 @@ def sort_hermes_rows(
     slices: Mapping[int, SliceRow],
     bills_to: Mapping[int, Mapping[str, str]],
     without_model: frozenset[FamilyKey],
-    cuts: Mapping[str, datetime],
+    families: Mapping[FamilyKey, FamilyDay],
 ) -> HermesRows:
     """Sort the events to cells.
 
-    ``without_model`` are the families whose rows all meet in one cell; ``cuts`` is where a provider's open day is cut.
+    ``without_model`` are the families whose rows all meet in one cell; ``families`` tell where an open day is cut.
     Hours that are no call times, and rows that never count, are left out.
     """
     found = HermesRows()
@@ -105,15 +105,16 @@ def sort_hermes_rows(
         detail = HermesDetail.read(event)
         route = detail.route(bills_to[row.feed_id])
         reported = event.model or ""
-        collapses = route == ACCOUNT and FamilyKey(detail.provider, HERMES_FAMILY) in without_model
-        key = CellKey(detail.provider, route, HERMES_FAMILY, "" if collapses else canonical_model(reported))
+        key = CellKey(detail.provider, route, HERMES_FAMILY, canonical_model(reported))
+        family = family_of_cell(families, key)
+        if family is not None and family.key in without_model:
+            key = key._replace(model="")
         figures = {
             name: value for name, value in zip(RECONCILED_MEASURES, event.figures, strict=True) if value is not None
         }
         if row.endpoint == HERMES_HOURS:
             if row.hours_are_call_time:
-                cut = cuts.get(detail.provider)
-                after = cut is not None and event.window_start >= cut
+                after = family is not None and event.window_start >= family.cut_at
                 found.hours[key][row.feed_id, reported].enter(figures, after=after)
         elif event.counts:
             included = detail.subscribed or route == _INCLUDED_BILLER

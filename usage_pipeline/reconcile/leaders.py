@@ -36,12 +36,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class EndpointDay:
-    """One endpoint that a feed may ask, on one UTC day: its slice (None where nothing was tried) and its coverage."""
+    """One endpoint that a feed may ask, on one UTC day: its slice (None where nothing was tried) and its coverage.
+
+    ``out_of_reach`` is whether the provider said that it does not keep the day any more, and no answer of it stands.
+    """
 
     endpoint: str
     slice_id: int | None
     coverage: Coverage
     last_error: str | None = None
+    out_of_reach: bool = False
 
 
 @dataclass(frozen=True, slots=True)

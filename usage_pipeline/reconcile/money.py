@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-from usage_pipeline.hermes.routes import ACCOUNT
+from usage_pipeline.hermes.routes import vendor_of_model
 from usage_pipeline.ledger.reconcile_inputs import BilledSum
 from usage_pipeline.pricing.price_book import PriceBook, PriceQuote
 from usage_pipeline.pricing.rates import cost_usd, exact_arithmetic
 from usage_pipeline.pricing.variants import PriceVariant
-from usage_pipeline.reconcile.aliases import canonical_model
+from usage_pipeline.reconcile.aliases import canonical_model, vendors_name
 from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell, HermesShare
+from usage_pipeline.reconcile.families import FamilyDay
 from usage_pipeline.reconcile.figures import Figures, any_positive
 from usage_pipeline.reconcile.shares import spread_over_rows
 from usage_pipeline.reconcile.sides import DaySides
@@ -29,6 +30,9 @@ LINE_FAMILY = "billed_line"
 """The family of rows that are only a line of the bill; their ``model`` is the line's own words, or ``unallocated``."""
 
 UNALLOCATED = "unallocated"
+
+COUNTED_UPSTREAM = "counted upstream"
+"""The basis of a cost of 0: the calls are in the cost of the account that a proxy passed them on to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,14 @@ class CellCost:
 
 @dataclass(slots=True)
 class AccountBill:
-    """One account's day: what was billed by cell, whether the bill is final, what its tokens cost by cell."""
+    """One account's day: what was billed by cell, whether the bill is final, what its tokens cost by cell.
+
+    ``provider`` is who bills, ``route`` the one of the cells that it bills.
+    """
 
     provider: str
     account: str
+    route: str
     final: bool = False
     billed: dict[CellKey, Decimal] = field(default_factory=dict)
     computed: dict[CellKey, Decimal] = field(default_factory=dict)
@@ -69,67 +77,81 @@ class DayBills:
     accounts: dict[tuple[str, str], AccountBill] = field(default_factory=dict)
     quotes: set[PriceQuote] = field(default_factory=set)
 
-    def of(self, provider: str) -> list[AccountBill]:
-        """The accounts of a provider."""
-        return [bill for bill in self.accounts.values() if bill.provider == provider]
+    def of(self, key: CellKey) -> list[AccountBill]:
+        """The accounts of whoever bills the cell."""
+        return [bill for bill in self.accounts.values() if (bill.provider, bill.route) == (key.biller, key.route)]
 
 
 def bill_day(sides: DaySides, lines: list[BilledSum], prices: PriceBook) -> DayBills:
     """Sort the billed lines to their cells, and compute what each account's counted rows cost."""
     bills = DayBills()
-    for provider, costs in sides.costs.items():
+    for costs in sides.costs.values():
         for account, settled in costs.accounts.items():
-            _account(bills, provider, account).final = settled.coverage.final
+            _account(bills, costs.key.provider, costs.route, account).final = settled.coverage.final
     cells = _cells_by_model(sides)
     for line in lines:
-        costs_of, account = _account_of_slice(sides, line.slice_id)
-        bill = _account(bills, costs_of, account)
-        cell = _cell_of_line(cells, costs_of, line)
+        costs, account = _account_of_slice(sides, line.slice_id)
+        if _is_counted_upstream(costs, line):
+            continue
+        bill = _account(bills, costs.key.provider, costs.route, account)
+        cell = _cell_of_line(cells, costs, line)
         with exact_arithmetic():
             bill.billed[cell] = bill.billed.get(cell, Decimal(0)) + line.amount_usd
     for key, cell_sides in sides.cells.items():
-        if key.route == ACCOUNT:
-            _compute(bills, key, cell_sides, prices, sides.day)
+        _compute(bills, key, cell_sides, prices, sides.day)
     return bills
 
 
-def _account(bills: DayBills, provider: str, account: str) -> AccountBill:
-    return bills.accounts.setdefault((provider, account), AccountBill(provider, account))
+def _account(bills: DayBills, biller: str, route: str, account: str) -> AccountBill:
+    return bills.accounts.setdefault((biller, account), AccountBill(biller, account, route))
 
 
-def _account_of_slice(sides: DaySides, slice_id: int) -> tuple[str, str]:
-    for provider, costs in sides.costs.items():
+def _account_of_slice(sides: DaySides, slice_id: int) -> tuple[FamilyDay, str]:
+    for costs in sides.costs.values():
         row = costs.slices.get(slice_id)
         if row is not None:
-            return provider, sides.keys[row.feed_id].account
+            return costs, sides.keys[row.feed_id].account
     raise AssertionError("a billed line without a slice")
 
 
-def _cells_by_model(sides: DaySides) -> dict[tuple[str, str], CellKey]:
-    """The account's cells by provider and model; of several families with one model the first has the lines."""
-    cells: dict[tuple[str, str], CellKey] = {}
+def _is_counted_upstream(costs: FamilyDay, line: BilledSum) -> bool:
+    """Whether a proxy's line is for calls that an account's own figures have: they are in that account's bill.
+
+    A line that does not say whose model it is for counts only while nothing was passed on to a known account.
+    """
+    if not costs.passed_on_to:
+        return False
+    return line.model is None or vendor_of_model(line.model) in costs.passed_on_to
+
+
+def _cells_by_model(sides: DaySides) -> dict[tuple[str, str, str], CellKey]:
+    """The cells by who bills, route and model; of several families with one model the first has the lines."""
+    cells: dict[tuple[str, str, str], CellKey] = {}
     for key in sides.cells:
-        if key.route == ACCOUNT:
-            cells.setdefault((key.provider, key.model), key)
+        if not sides.upstreams(key):
+            cells.setdefault((key.biller, key.route, key.model), key)
     return cells
 
 
-def _cell_of_line(cells: Mapping[tuple[str, str], CellKey], provider: str, line: BilledSum) -> CellKey:
-    """The usage cell that the line names, else a row of its own."""
+def _cell_of_line(cells: Mapping[tuple[str, str, str], CellKey], costs: FamilyDay, line: BilledSum) -> CellKey:
+    """The usage cell that the line names, else a row of its own; a reseller's line has the model's vendor there."""
+    biller, route = costs.key.provider, costs.route
     if line.model is None:
-        return CellKey(provider, ACCOUNT, LINE_FAMILY, line.label or line.cost_type or UNALLOCATED)
+        return CellKey(biller, route, LINE_FAMILY, line.label or line.cost_type or UNALLOCATED)
     model = canonical_model(line.model)
-    known = cells.get((provider, model)) or cells.get((provider, ""))
-    return known or CellKey(provider, ACCOUNT, LINE_FAMILY, model)
+    known = cells.get((biller, route, model)) or cells.get((biller, route, ""))
+    vendor = biller if costs.role == "vendor" else vendor_of_model(line.model)
+    return known or CellKey(vendor, route, LINE_FAMILY, model)
 
 
 def _compute(bills: DayBills, key: CellKey, sides: CellSides, prices: PriceBook, day: date) -> None:
+    """What the counted rows cost at the list price of the model's vendor, whoever billed them."""
     for row in sides.provider_rows:
-        bill = _account(bills, key.provider, row.account)
+        bill = _account(bills, key.biller, key.route, row.account)
         if not any_positive(row.figures):
             bill.computed.setdefault(key, Decimal(0))
             continue
-        quote = prices.quote(key.provider, row.model, PriceVariant(*row.variant), day)
+        quote = prices.quote(key.provider, vendors_name(row.model), PriceVariant(*row.variant), day)
         bills.quotes.add(quote)
         amount, words, unpriced = _priced(quote, row.figures)
         if amount is None:
@@ -160,9 +182,11 @@ def cost_of_cell(
     ``bill_counts`` is False where the workspace's policy counts Hermes alone: then the bill is only shown.
     """
     hermes = _hermes_cost(one.sides.hermes_rows)
-    if one.key.route != ACCOUNT:
+    if not one.cell.provider_decides:
         return CellCost(counted=hermes if one.decided.counted else Amount(), hermes=hermes), frozenset()
-    accounts = bills.of(one.key.provider)
+    if one.cell.passed_on and bill_counts and not one.sides.provider_rows:
+        return CellCost(counted=Amount(Decimal(0), COUNTED_UPSTREAM), hermes=hermes), frozenset()
+    accounts = bills.of(one.key)
     lines = [bill for bill in accounts if one.key in bill.billed]
     with exact_arithmetic():
         billed = sum((bill.billed[one.key] for bill in lines), Decimal(0))
@@ -196,7 +220,7 @@ def _cost_beyond(one: DecidedCell, bills: DayBills, prices: PriceBook, day: date
     amount: Decimal | None = Decimal(0)
     bases, unpriced = set[str](), set[str]()
     for row, share in spread_over_rows(figures, one.sides.hermes_rows):
-        quote = prices.quote(one.key.provider, row.model, PriceVariant(), day)
+        quote = prices.quote(one.key.provider, vendors_name(row.model), PriceVariant(), day)
         bills.quotes.add(quote)
         cost, words, without = _priced(quote, share)
         bases.add(f"stand-in at {words}")
@@ -249,7 +273,7 @@ def line_cells(sides: DaySides, bills: DayBills, *, bill_counts: bool) -> Mappin
     cells: dict[CellKey, CellCost] = {}
     names = sorted({key for bill in bills.accounts.values() for key in bill.billed if key not in sides.cells})
     for key in names:
-        owners = [bill for bill in bills.of(key.provider) if key in bill.billed]
+        owners = [bill for bill in bills.of(key) if key in bill.billed]
         with exact_arithmetic():
             billed = sum((bill.billed[key] for bill in owners), Decimal(0))
             counted = sum((bill.billed[key] for bill in owners if bill.final), Decimal(0))

@@ -14,15 +14,15 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from usage_pipeline.hermes.routes import ACCOUNT
 from usage_pipeline.ledger.findings import StoredFinding, read_findings
 from usage_pipeline.ledger.reconciled import COSTS, GROUPS, CostFigure, StoredRow, read_reconciled
 from usage_pipeline.measures import LEVELS, OTHER_MEASURES, TOKEN_CLASSES
 from usage_pipeline.pricing.rates import exact_arithmetic
+from usage_pipeline.reconcile.cells import biller_of
 from usage_pipeline.reconcile.figures import Figures, add
 
-SLICE_CODES = frozenset({"provider_missing", "provider_stale", "window_missing"})
-"""Findings of a slice: they show on every cell of the slice's provider and family, and also where there is none."""
+SLICE_CODES = frozenset({"provider_missing", "provider_stale", "window_missing", "lookback_exceeded"})
+"""Findings of a slice: they show on every cell that its provider bills in its family, and also where there is none."""
 
 
 def build_report(
@@ -61,8 +61,8 @@ def _by_place(findings: Iterable[StoredFinding]) -> dict[_Place, set[str]]:
 def _codes(one: StoredRow, places: Mapping[_Place, set[str]]) -> list[str]:
     row = one.row
     of_cell = places.get((one.workspace, one.day, row.provider, row.route, row.family, row.model), set())
-    of_slice = places.get((one.workspace, one.day, row.provider, row.route, row.family, None), set())
-    return sorted(of_cell | (of_slice if row.route == ACCOUNT else set()))
+    biller = biller_of(row.provider, row.route)
+    return sorted(of_cell | places.get((one.workspace, one.day, biller, row.route, row.family, None), set()))
 
 
 def _row(one: StoredRow, codes: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from usage_pipeline.hermes.routes import ACCOUNT
+from usage_pipeline.hermes.routes import ACCOUNT, UNKNOWN, vendor_of_model
 from usage_pipeline.ledger.feed_settings import list_settings
 from usage_pipeline.ledger.hermes_feeds import HermesFeed, list_hermes_feeds
 from usage_pipeline.ledger.provider_keys import ProviderKey, list_provider_keys
@@ -30,13 +30,14 @@ from usage_pipeline.normalise.hermes_days import HERMES_DAYS, HERMES_HOURS
 from usage_pipeline.providers.contract import Provider
 from usage_pipeline.reconcile.aliases import canonical_model
 from usage_pipeline.reconcile.cells import CellKey, CellSides, FamilyKey, PricedSum
-from usage_pipeline.reconcile.coverage import NOT_COVERED
+from usage_pipeline.reconcile.coverage import NOT_COVERED, weakest
 from usage_pipeline.reconcile.decision import Cell, Halves
 from usage_pipeline.reconcile.families import (
     FamilyDay,
     Reports,
     count_rules,
     declared_reports,
+    family_of_cell,
     provider_families,
 )
 from usage_pipeline.reconcile.figures import Figures, add
@@ -51,6 +52,7 @@ _SUMMED = tuple(name for name in RECONCILED_MEASURES if name not in LEVELS)
 class DaySides:
     """Everything that deciding one workspace's day needs.
 
+    ``families`` are those of every provider that the workspace has keys of, resellers and proxies too.
     ``shadowed`` are the cells that only shadowed rows fall into: no cells of their own, but worth a look.
     ``counted_rows`` is the sum of every provider row that counts, made apart from the cells. ``without_model`` are the
     families whose rows all meet in one cell. ``hermes_slices`` are the daily slices of the Hermes feeds that count and
@@ -72,31 +74,56 @@ class DaySides:
     bills_to: Mapping[int, Mapping[str, str]]
     settling_hermes: timedelta
 
+    def family_of(self, key: CellKey) -> FamilyDay | None:
+        """The family that reports the cell's provider side; None where the workspace has no key of whoever bills it."""
+        return family_of_cell(self.families, key)
+
+    def upstreams(self, key: CellKey) -> frozenset[str]:
+        """Whose own figures, known that day, have calls of the cell that a proxy passed on: the vendor's of its models,
+        and every other that its rows name.
+        """
+        family = self.family_of(key)
+        if family is None:
+            return frozenset()
+        sides = self.cells.get(key) or self.shadowed.get(key)
+        return (frozenset({key.provider}) & family.passed_on_to) | (sides.passed_on_to if sides else frozenset())
+
     def cell(self, key: CellKey) -> Cell:
         """The cell as the decision wants it; for a key without rows, both sides as covered."""
         sides = self.cells.get(key) or CellSides(key)
-        on_account = key.route == ACCOUNT
-        name = FamilyKey(key.provider, key.family)
-        family = self.families.get(name) if on_account else None
-        reports = self.reports.get(name) if on_account else None
+        family = self.family_of(key)
+        upstreams = self.upstreams(key)
+        # Off the account nothing but the biller's own report decides; where it is silent, and Hermes is not, H counts.
+        provider_decides = (
+            key.route == ACCOUNT
+            or bool(upstreams)
+            or (family is not None and (family.known or not self.cells.get(key)))
+        )
+        reports = self.reports.get(key.reported_in) if provider_decides else None
+        coverage = family.coverage if family else NOT_COVERED
+        if upstreams:
+            behind = [self.families[FamilyKey(name, key.family)].coverage for name in sorted(upstreams)]
+            coverage = weakest([*behind, coverage] if sides.counted_by_feed else behind)
         halves = call_time_halves(sides, self.hermes_slices)
         is_cut = halves is not None and family is not None and family.hourly
         # Where no feed has a row in the cell, it is their silence that counts, and all of them must be final.
         speaking = {row.feed_id for row in sides.hermes_rows} or set(self.hermes_slices)
         generated = [seen for feed in speaking if (seen := self.hermes_slices[feed].observed_at) is not None]
         return Cell(
-            on_account=on_account,
-            coverage=family.coverage if family else NOT_COVERED,
+            provider_decides=provider_decides,
+            coverage=coverage,
             provider_known=family is not None and family.known,
             day_end=day_end(self.day),
-            provider=self._provider_figures(sides, family, reports),
+            # Of what was passed on, only rows say what was not; a cell without any has no figure of its own.
+            provider={} if upstreams and not sides.counted_by_feed else self._provider_figures(sides, family, reports),
             hermes=self._hermes_figures(sides),
             hermes_final=bool(generated) and min(generated) >= day_end(self.day) + self.settling_hermes,
             hermes_until=min(generated, default=None),
             hermes_call_time=halves is not None,
-            provider_reports=reports.declared if reports else None,
+            provider_reports=reports.declared if reports and not upstreams else None,
             provider_halves=Halves(sides.provider_before, sides.provider_after) if is_cut else None,
             hermes_halves=halves if is_cut else None,
+            passed_on=bool(upstreams),
         )
 
     def _provider_figures(self, sides: CellSides, family: FamilyDay | None, reports: Reports | None) -> Figures:
@@ -134,7 +161,7 @@ def load_day(
         {s.slice_id: s for s in counting},
         bills_to,
         provider_side.without_model,
-        {name.provider: family.cut_at for name, family in families.items() if name.family == HERMES_FAMILY},
+        families,
     )
     cells = provider_side.cells
     for key, rows in hermes_side.days.items():
@@ -184,18 +211,20 @@ class _ProviderRows:
             if reports[family.key].declared & LEVELS:
                 self._add_levels(connection, family)
 
-    def _sides(self, family: FamilyDay, reported: str) -> CellSides:
+    def _sides(self, family: FamilyDay, upstream: str | None, reported: str) -> CellSides:
         model = "" if family.key in self.without_model else canonical_model(reported)
-        key = CellKey(family.key.provider, ACCOUNT, family.key.family, model)
+        vendor = family.key.provider if family.role == "vendor" else _vendor(reported, upstream)
+        key = CellKey(vendor, family.route, family.key.family, model)
         return self.cells.setdefault(key, CellSides(key))
 
     def _add_sum(self, family: FamilyDay, row: ProviderSum) -> None:
-        sides = self._sides(family, row.model or "")
+        sides = self._sides(family, row.upstream, row.model or "")
         feed_id = family.slices[row.slice_id].feed_id
         everything = dict(zip(EVENT_MEASURES, row.figures, strict=True))
         figures = {name: everything[name] for name in _SUMMED}
         if row.shadowed:
             sides.shadowed_by_feed[feed_id] = add(sides.shadowed_by_feed.get(feed_id, {}), figures)
+            sides.passed_on_to |= family.passed_on_to & {row.upstream}
             return
         self.counted = add(self.counted, figures)
         sides.counted_by_feed[feed_id] = add(sides.counted_by_feed.get(feed_id, {}), figures)
@@ -209,8 +238,18 @@ class _ProviderRows:
         """Levels are added over the projects of an account at one instant, never over time."""
         for row in level_sums(connection, count_rules(family)):
             account = self._keys[family.slices[row.slice_id].feed_id].account
-            instants: dict[datetime, Figures] = self._sides(family, row.model or "").peaks.setdefault(account, {})
+            cell = self._sides(family, row.upstream, row.model or "")
+            instants: dict[datetime, Figures] = cell.peaks.setdefault(account, {})
             instants[row.window_start] = add(instants.get(row.window_start, {}), row.figures)
+
+
+def _vendor(model: str, upstream: str | None) -> str:
+    """Whose model a reseller's or a proxy's row is about, as for Hermes' rows: by its name, else who answered it.
+
+    Behind a proxy the one who answers may be a cloud (Bedrock, Azure) and not the vendor.
+    """
+    vendor = vendor_of_model(model)
+    return vendor if vendor != UNKNOWN else upstream or UNKNOWN
 
 
 def _model_not_asked(family: FamilyDay, rows: Iterable[ProviderSum]) -> bool:

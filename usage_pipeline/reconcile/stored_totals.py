@@ -11,7 +11,6 @@ from itertools import combinations
 
 from sqlalchemy import Connection
 
-from usage_pipeline.hermes.routes import ACCOUNT
 from usage_pipeline.ledger.offences import Offence
 from usage_pipeline.ledger.reconciled import read_reconciled
 from usage_pipeline.ledger.workspaces import list_workspaces
@@ -45,11 +44,7 @@ def totals_unlike_sources(connection: Connection, loaded: Sequence[DaySides]) ->
             ]
             for one in stored
         }
-        expected = {
-            key: add(*(row.figures for row in cell.provider_rows))
-            for key, cell in sides.cells.items()
-            if key.route == ACCOUNT
-        }
+        expected = {key: add(*(row.figures for row in cell.provider_rows)) for key, cell in sides.cells.items()}
         for key in sorted({*cells, *expected}):
             for name, found, wanted in _differing(cells.get(key, {}), expected.get(key, {})):
                 where = " ".join(part for part in (sides.workspace.slug, *key) if part)

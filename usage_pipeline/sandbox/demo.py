@@ -28,15 +28,17 @@ from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.credentials.vault import KeyRingSource
 from usage_pipeline.hermes.inbox import receive
 from usage_pipeline.ledger.hermes_feeds import HermesFeed, add_hermes_feed, find_hermes_feed
-from usage_pipeline.ledger.provider_keys import find_provider_key, key_slug, set_base_url
+from usage_pipeline.ledger.provider_keys import find_provider_key, key_slug, set_base_url, store_account
 from usage_pipeline.ledger.stored_rows import StoredTable, rows_in_all, superseded_in_all
 from usage_pipeline.ledger.workspaces import Workspace, add_workspace, find_workspace
 from usage_pipeline.orchestration.backfill import run_backfill
 from usage_pipeline.orchestration.backfill_outcome import BackfillOutcome
 from usage_pipeline.providers.registry import provider
 from usage_pipeline.reconcile.report import build_report
+from usage_pipeline.sandbox.anthropic_directory import ORGANISATION_ID as ANTHROPIC_ORGANISATION_ID
 from usage_pipeline.sandbox.faces import DEFAULT_ANTHROPIC_KEY, DEFAULT_OPENAI_KEY
 from usage_pipeline.sandbox.hermes_payload import hermes_payload
+from usage_pipeline.sandbox.organisations import OPENAI_ORGANISATION_ID
 from usage_pipeline.sandbox.server import SandboxServer
 from usage_pipeline.sandbox.world import World
 from usage_pipeline.stages import Runtime, open_runtime
@@ -48,6 +50,7 @@ PORT = 18923
 """Where the sandbox listens if it can, so that ``make dev`` finds the keys' provider again."""
 
 _KEYS = {"openai": DEFAULT_OPENAI_KEY, "anthropic": DEFAULT_ANTHROPIC_KEY}
+_ORGANISATIONS = {"openai": OPENAI_ORGANISATION_ID, "anthropic": ANTHROPIC_ORGANISATION_ID}
 _FEED = "laptop"
 _TABLES: Final[tuple[StoredTable, ...]] = ("usage_events", "billed_costs", "reconciled_usage")
 
@@ -148,6 +151,8 @@ def _register(runtime: Runtime, addresses: _Addresses, now: datetime) -> None:
             known = find_provider_key(connection, key_slug(WORKSPACE, name, "main"))
             if known is not None:
                 set_base_url(connection, known, addresses.of(name), now)
+                if known.account != _ORGANISATIONS[name]:
+                    store_account(connection, known, _ORGANISATIONS[name], now, stated=True, told=None)
                 continue
             request = KeyRequest(
                 WORKSPACE,
@@ -155,7 +160,7 @@ def _register(runtime: Runtime, addresses: _Addresses, now: datetime) -> None:
                 "main",
                 "admin",
                 Secret(secret),
-                organization=f"sandbox-{name}",
+                organization=_ORGANISATIONS[name],
                 base_url=addresses.of(name),
             )
             register_key(connection, request, rings, runtime.environ, now)

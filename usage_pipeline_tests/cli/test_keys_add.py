@@ -58,6 +58,19 @@ def test_every_option_is_kept(acme: CommandLine) -> None:
     assert told["projects"] == ["proj_a", "proj_b"]
 
 
+def test_a_mode_that_the_provider_does_not_take_is_refused_with_those_that_it_takes(acme: CommandLine) -> None:
+    assert "keys of the mode admin" in acme.refused("mode_unsupported", *add(provider="anthropic", mode="standard"))
+
+
+def test_a_proxy_is_its_own_account(acme: CommandLine) -> None:
+    address = "https://LLM.example:443/team/"
+    told = acme.done(*add(provider="litellm", base_url=address, secret="env:PROXY"), "--json").json
+    assert told["account"] == "llm.example/team"
+    assert (told["account_known"], told["account_told"]) == ("told", "llm.example/team")
+    acme.done("workspace", "add", "globex")
+    acme.refused("scope_overlaps", *add(provider="litellm", base_url=address, secret="env:OTHER", workspace="globex"))
+
+
 def test_a_secret_on_standard_input_is_sealed_and_never_shown(acme: CommandLine, home: Path, engine: sa.Engine) -> None:
     outcome = acme.done(*add(secret="-"), given=f"{SECRET}\n")
     shown = acme.done("keys", "show", "acme.openai.main", "--json")
@@ -112,6 +125,9 @@ def test_stated_and_unstated_accounts_side_by_side_are_said(acme: CommandLine) -
         ("slug_malformed", {"workspace": "a|b"}),
         ("workspace_unknown", {"workspace": "globex"}),
         ("mode_unknown", {"mode": "root"}),
+        ("mode_unsupported", {"mode": "standard", "provider": "anthropic"}),
+        ("organization_not_taken", {"provider": "litellm", "organization": "org-1", "base_url": "https://llm.example"}),
+        ("base_url_missing", {"provider": "litellm"}),
         ("grain_unknown", {"grain": "1m"}),
         ("base_url_malformed", {"base_url": "api.example.com"}),
         ("base_url_malformed", {"base_url": "https://user:pass@api.example.com"}),

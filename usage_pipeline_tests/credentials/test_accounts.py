@@ -42,13 +42,11 @@ def test_one_workspace_never_refuses_itself(one: Claim, other: Claim) -> None:
 
 @given(claims, claims)
 def test_what_counts_twice_is_refused_and_what_does_not_is_not(one: Claim, other: Claim) -> None:
-    if one.workspace == other.workspace or (
-        one.account_stated and other.account_stated and one.account != other.account
-    ):
+    if one.workspace == other.workspace or (one.account_known and other.account_known and one.account != other.account):
         return
     (ours,), (theirs,) = one.scopes, other.scopes
     shared = set(ours) & set(theirs)
-    same_account = one.account_stated and one.account == other.account
+    same_account = one.account_known and one.account == other.account
     assert refused(one, other) == ("scope_overlaps" if shared or (same_account and not (ours and theirs)) else "")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from usage_pipeline.hermes.inbox import receive
+from usage_pipeline.hermes.inbox import RefusalLimits, receive
 from usage_pipeline.hermes.payload import PayloadRefusedError
 from usage_pipeline.ledger.hermes_batches import batch_body, newest_words, settle_newest_words
 from usage_pipeline.ledger.hermes_feeds import HermesFeed, add_hermes_feed, get_hermes_feed
@@ -132,3 +132,20 @@ def test_two_installs_cannot_overwrite_each_other_through_one_feed(engine: Engin
         with pytest.raises(PayloadRefusedError, match="payload_labels_contradict"):
             receive(connection, bound, payload(NOW, workspace="other"), NOW)
     assert counted(engine) == [(False, 1), (True, 1)]
+
+
+def test_a_late_older_batch_is_the_newest_word_only_where_no_newer_one_speaks(engine: Engine, feed: HermesFeed) -> None:
+    with engine.begin() as connection:
+        receive(connection, feed, payload(NOW), NOW)
+        late = receive(connection, feed, payload(NOW - timedelta(days=1)), NOW)
+    assert late.changed_days == (date(2026, 11, 17),)
+
+
+def test_refusals_are_kept_within_the_limits_of_a_day(engine: Engine, feed: HermesFeed) -> None:
+    limits = RefusalLimits(payloads=2, bytes=100)
+    for day in range(2):
+        for body in (b"x" * 200, b"one", b"one", b"two", b"three"):
+            at = NOW + timedelta(days=day)
+            with engine.begin() as connection, pytest.raises(PayloadRefusedError):
+                receive(connection, feed, b"%d" % day + body, at, refusals=limits)
+    assert counted(engine) == [(False, 4)]

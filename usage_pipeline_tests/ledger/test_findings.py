@@ -10,7 +10,14 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
-from usage_pipeline.ledger.findings import Finding, StoredFinding, days_with_findings, read_findings, replace_findings
+from usage_pipeline.ledger.findings import (
+    Finding,
+    StoredFinding,
+    days_with_findings,
+    read_findings,
+    replace_findings,
+    replace_findings_of_feed,
+)
 from usage_pipeline.ledger.server import connect_engine
 from usage_pipeline_tests.ledger.registering import NOW, register
 
@@ -37,6 +44,7 @@ def connection(migrated_database: str) -> Iterator[Connection]:
     engine = connect_engine(migrated_database)
     with engine.connect() as connection:
         register(connection)
+        register(connection, "other", organization="org-other")
         yield connection
     engine.dispose()
 
@@ -117,3 +125,34 @@ def test_days_with_an_open_finding_are_found_by_code(connection: Connection) -> 
     assert days_with_findings(connection, of, ["hermes_exceeds_provider"], *week) == [D]
     assert days_with_findings(connection, of, ["session_boundary"], *week) == []
     assert days_with_findings(connection, of, ["hermes_exceeds_provider"], D + timedelta(days=1), week[1]) == []
+
+
+def of_feed(connection: Connection, name: str, *findings: Finding) -> int:
+    """Make a feed's findings about totals equal to these."""
+    made = [replace(one, feed_id=feed_id(connection, name)) for one in findings]
+    return replace_findings_of_feed(
+        connection, workspace_id(connection), D, feed_id(connection, name), ["totals_off"], made, LATER
+    )
+
+
+def feed_id(connection: Connection, name: str) -> int:
+    return int(
+        connection.execute(text("SELECT feed_id FROM provider_keys WHERE name = :name"), {"name": name}).scalar_one()
+    )
+
+
+def test_a_feeds_findings_are_replaced_beside_all_others(connection: Connection) -> None:
+    totals, odd = Finding("totals_off", D, "off", measure="output"), Finding("answer_unknown_field", D, "new")
+    mine = [replace(one, feed_id=feed_id(connection, "main")) for one in (totals, odd)]
+    others = replace(totals, feed_id=feed_id(connection, "other"))
+    found(connection, EXCESS, *mine, others)
+    assert of_feed(connection, "main", totals) == 0
+    assert of_feed(connection, "main") == 1
+    assert {one.finding for one in stored(connection)} == {EXCESS, mine[1], others}
+    assert of_feed(connection, "main", totals) == 1
+    # The day's reconciling finds the same by the same identity.
+    assert found(connection, EXCESS, *mine, others) == 0
+    days = (D, D + timedelta(days=1))
+    of = workspace_id(connection)
+    assert days_with_findings(connection, of, ["totals_off"], *days, feed_id(connection, "main")) == [D]
+    assert days_with_findings(connection, of, ["answer_unknown_field"], *days, feed_id(connection, "other")) == []

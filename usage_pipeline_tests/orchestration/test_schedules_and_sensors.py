@@ -95,7 +95,7 @@ def test_a_hermes_batch_requests_its_days_until_they_are_settled(
     assert _ranges(_sense(new_hermes_batches, pipeline, instance).run_requests) == [("2025-02-26", "2025-02-28")]
 
 
-def test_only_the_automation_runs_without_being_turned_on() -> None:
+def test_what_asks_no_provider_runs_without_being_turned_on_and_nothing_else_does() -> None:
     running = {sensor.name for sensor in SENSORS if sensor.default_status is dg.DefaultSensorStatus.RUNNING}
-    assert running == {"carry_down"}
+    assert running == {"new_hermes_batches", "carry_down"}
     assert {look_back_daily.default_status, open_day_hourly.default_status} == {dg.DefaultScheduleStatus.STOPPED}

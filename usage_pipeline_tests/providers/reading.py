@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from usage_pipeline.measures import EVENT_DIMENSIONS, EVENT_MEASURES, TOKEN_CLASSES
-from usage_pipeline.providers.contract import BilledLine, Drift, Endpoint, Page, Provider, UsageRow
-from usage_pipeline.pulls.ranges import default_dimensions
+from usage_pipeline.providers.contract import BilledLine, Drift, Endpoint, Page, PageQuery, Provider, UsageRow
+from usage_pipeline.pulls.asking import default_dimensions
+
+ASKED = PageQuery(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC), "1d", ())
+"""A day: for answers that do not hang on what was asked for."""
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 def fixture_page(provider: Provider, endpoint: Endpoint, name: str) -> Page:
-    return provider.read_page(endpoint, (FIXTURES / provider.name / name).read_bytes())
+    return provider.read_page(endpoint, (FIXTURES / provider.name / name).read_bytes(), ASKED)
 
 
 def raw(*rows: Any) -> msgspec.Raw:

@@ -15,8 +15,17 @@ from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.errors import PermanentError
 from usage_pipeline.providers.anthropic import COST_REPORT, MESSAGES, PROVIDER, dollars_of_cents
 from usage_pipeline.providers.contract import ContractBrokenError, Drift, PageQuery
-from usage_pipeline.pulls.ranges import default_dimensions
-from usage_pipeline_tests.providers.reading import dimensions, fixture_page, lines_of, measures, raw, rows_of, tokens
+from usage_pipeline.pulls.asking import default_dimensions
+from usage_pipeline_tests.providers.reading import (
+    ASKED,
+    dimensions,
+    fixture_page,
+    lines_of,
+    measures,
+    raw,
+    rows_of,
+    tokens,
+)
 
 
 def message(**fields: Any) -> dict[str, Any]:
@@ -208,11 +217,11 @@ def test_open_buckets_are_not_expected() -> None:
 @pytest.mark.parametrize("body", [b"{}", b'{"data": [{"starting_at": "yesterday", "results": []}]}', b"no"])
 def test_an_envelope_that_is_no_page_is_refused(body: bytes) -> None:
     with pytest.raises(ContractBrokenError, match="page_unreadable"):
-        PROVIDER.read_page(MESSAGES, body)
+        PROVIDER.read_page(MESSAGES, body, ASKED)
 
 
 def test_a_start_without_an_offset_is_utc() -> None:
-    page = PROVIDER.read_page(MESSAGES, b'{"data": [{"starting_at": "2025-08-01T00:00:00", "results": []}]}')
+    page = PROVIDER.read_page(MESSAGES, b'{"data": [{"starting_at": "2025-08-01T00:00:00", "results": []}]}', ASKED)
 
     assert page.buckets[0].start == datetime(2025, 8, 1, tzinfo=UTC)
     assert msgspec.json.decode(page.buckets[0].results) == []

@@ -35,7 +35,7 @@ def test_an_unknown_provider_lists_the_known_ones() -> None:
 
     assert caught.value.code == "provider_unknown"
     assert caught.value.exit_code is ExitCode.USAGE
-    assert "anthropic, openai" in str(caught.value)
+    assert "anthropic, litellm, openai, openrouter" in str(caught.value)
 
 
 def test_a_package_brings_a_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

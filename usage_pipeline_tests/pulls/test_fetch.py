@@ -59,7 +59,7 @@ def test_a_range_is_its_pages_and_its_days() -> None:
     fetched = fetch(source)
 
     assert [query.cursor for query in source.asked] == [None, "page_2"]
-    assert [(p.number, p.cursor, p.first_day, p.last_day) for p in fetched.pages] == [
+    assert [(p.number, p.asked.cursor, p.first_day, p.last_day) for p in fetched.pages] == [
         (0, None, date(2026, 11, 16), date(2026, 11, 17)),
         (1, "page_2", date(2026, 11, 18), date(2026, 11, 18)),
     ]

@@ -12,7 +12,8 @@ from usage_pipeline.errors import InvalidInputError
 from usage_pipeline.providers.anthropic import MESSAGES
 from usage_pipeline.providers.contract import Endpoint
 from usage_pipeline.providers.openai import COMPLETIONS, COSTS
-from usage_pipeline.pulls.ranges import RangeRequest, default_dimensions, floor_to_grid, query_range
+from usage_pipeline.pulls.asking import default_dimensions
+from usage_pipeline.pulls.ranges import RangeRequest, floor_to_grid, query_range
 
 NOW = datetime(2026, 11, 21, 12, 34, 56, 789000, tzinfo=UTC)
 
@@ -68,7 +69,6 @@ def test_now_may_come_in_any_zone() -> None:
         ("range_empty", COMPLETIONS, request("2026-11-02", "2026-11-02")),
         ("width_unknown", COSTS, request("2026-11-01", "2026-11-02", "1h", ("label",))),
         ("dimension_unknown", COMPLETIONS, request("2026-11-01", "2026-11-02", dimensions=("shoe_size",))),
-        ("dimensions_too_many", MESSAGES, request("2026-11-01", "2026-11-02", dimensions=tuple(MESSAGES.dimensions))),
     ],
 )
 def test_what_the_endpoint_cannot_answer_is_refused_before_it_is_asked(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from usage_pipeline_tests.reconcile.naive_history import Batch, History, Key, Line, Pull
 from usage_pipeline_tests.reconcile.naive_model import start_of
+from usage_pipeline_tests.reconcile.routers import register_router
 from usage_pipeline_tests.scripted.account import Use
 from usage_pipeline_tests.scripted.in_memory import pull_in_memory
 from usage_pipeline_tests.scripted.payloads import Call, v2_payload, v3_payload
@@ -23,6 +24,9 @@ FIRST = date(2026, 3, 10)
 DAYS = (FIRST, FIRST + timedelta(days=1))
 END = FIRST + timedelta(days=2)
 MODELS = {"openai": ("gpt-5", "gpt-5-2025-08-07", "gpt-5-mini"), "anthropic": ("claude-sonnet-4-5", "claude-haiku-4-5")}
+ROUTERS = {"openrouter": "off_account:openrouter", "litellm": "off_account:litellm"}
+"""A reseller of OpenAI's models and a proxy to its accounts; see ``routers``."""
+
 SUBSCRIPTIONS = {"openai": "openai-codex", "anthropic": "openrouter"}
 
 _SETTLED = [start_of(day) + timedelta(days=4) for day in DAYS]
@@ -135,13 +139,14 @@ def _noticed(draw: st.DrawFn, provider: str, version: int, used: Sequence[Line])
         if version == 2 and draw(st.booleans()):
             at = utc(DAYS[1 - DAYS.index(at.date())], at.hour)
         off_account = version == 3 and figures["output"] > 0 and draw(st.sampled_from((False, False, False, True)))
-        route = f"off_account:{SUBSCRIPTIONS[provider]}" if off_account else "account"
+        billers = (SUBSCRIPTIONS[provider], *(ROUTERS if provider == "openai" else ()))
+        route = f"off_account:{draw(st.sampled_from(billers))}" if off_account else "account"
         lines.append(Line(at, line.model, figures, route))
     return lines
 
 
 def _call(line: Line, provider: str) -> Call:
-    on_account = line.route == "account"
+    billing = provider if line.route == "account" else line.route.removeprefix("off_account:")
     return Call(
         at=line.at,
         model=line.model,
@@ -150,8 +155,8 @@ def _call(line: Line, provider: str) -> Call:
         cache_write=line.figures["cache_write_unsplit"],
         output=line.figures["output"],
         requests=line.figures["requests"],
-        billing=provider if on_account else SUBSCRIPTIONS[provider],
-        billing_mode="official_models_api" if on_account else "subscription_included",
+        billing=billing,
+        billing_mode="subscription_included" if billing == SUBSCRIPTIONS[provider] else "official_models_api",
     )
 
 
@@ -179,12 +184,15 @@ def stories(draw: st.DrawFn) -> Story:
     keys = tuple(
         Key(f"key{n}", account, draw(st.sampled_from(("1h", "1h", "1d")))) for n, account in enumerate(accounts)
     )
+    if provider == "openai":
+        routers = draw(st.sampled_from(((), (), ("openrouter",), ("litellm",), ("litellm", "openrouter"))))
+        keys += tuple(Key(name, f"org-{name}", "1h", ROUTERS[name]) for name in routers)
     # While the days are open; at any age; while they settle; and after they did.
     age = draw(st.sampled_from((INSTANTS[:6], INSTANTS, INSTANTS[5:], INSTANTS[9:], INSTANTS[9:])))
     used = _lines(draw, provider)
     pulls: list[Pull] = []
     for key in keys:
-        lines = used if key.account == "org-a" else _lines(draw, provider)
+        lines = used if key.account == "org-a" or key.name in ROUTERS else _lines(draw, provider)
         for started_at in _moments(draw, age, 0):
             pulls.append(_pull(draw, key, started_at, lines))
             lines = pulls[-1].lines
@@ -212,7 +220,9 @@ class Stage:
         scenario.at(utc(FIRST))
         scenario.workspace()
         self.keys: dict[str, RegisteredAccount] = {
-            key.name: scenario.register(story.history.provider, key.name, organization=key.account, grain=key.grain)
+            key.name: register_router(scenario, key.name, key.name)
+            if key.name in ROUTERS
+            else scenario.register(story.history.provider, key.name, organization=key.account, grain=key.grain)
             for key in story.history.keys
         }
         self.feeds = {feed: scenario.hermes(feed) for feed in sorted({one.batch.feed for one in story.heard})}

@@ -13,11 +13,16 @@ Figures = dict[str, int]
 
 @dataclass(frozen=True)
 class Key:
-    """A whole-account key; the earlier in a history's list, the earlier it was registered."""
+    """A whole-account key; the earlier in a history's list, the earlier it was registered.
+
+    ``route`` is ``account`` for a key of the vendor itself, ``off_account:openrouter`` for one of a reseller of its
+    models, ``off_account:litellm`` for one of a proxy to its accounts.
+    """
 
     name: str
     account: str
     grain: str
+    route: str = "account"
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class History:
     pulls: tuple[Pull, ...]
     batches: tuple[Batch, ...]
     now: datetime
+    passed_on_days: frozenset[date] = frozenset()
+    """Days on which what these keys tell is counted elsewhere; used by the model for one route of a history."""
 
     @property
     def accounts(self) -> list[str]:

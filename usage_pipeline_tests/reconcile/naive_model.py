@@ -1,14 +1,14 @@
 """The rules of what counts, once more: slowly, over plain lists, sharing no code with the package.
 
-Belongs here: one workspace, one provider, the family ``text``, written from docs/reconciliation.md alone and as
-literally as possible, so that where this and the package differ, one of them has misread the rules. In: a
-:class:`History`. Out: :func:`table`, the cells by (day, route, model).
+Belongs here: one workspace, one vendor, perhaps a reseller of its models and a proxy to its accounts, the family
+``text``, written from docs/reconciliation.md alone and as literally as possible, so that where this and the package
+differ, one of them has misread the rules. In: a :class:`History`. Out: :func:`table`, the cells by (day, route, model).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
@@ -24,6 +24,7 @@ REPORTED = {
     "openai": {"uncached_input", "cache_read", "cache_write_unsplit", "output", "requests"},
     "anthropic": {"uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output"},
 }
+PROXY = "off_account:litellm"
 SETTLING = timedelta(hours=72)
 MISSING_AFTER = timedelta(hours=24)
 TOLERANCE = Decimal("0.02")
@@ -147,24 +148,78 @@ def table(history: History, days: Sequence[date]) -> dict[tuple[date, str, str],
     cells: dict[tuple[date, str, str], Cell] = {}
     for day in days:
         for route, model in sorted(_cell_names(history, day)):
-            cell = (
-                _account_cell(history, day, model) if route == "account" else _off_account(history, day, route, model)
-            )
-            cells[day, route, model] = cell
-        nothing_known = all(_leader(history, account, day) is None for account in history.accounts)
-        on_account = any(route == "account" for cell_day, route, _ in cells if cell_day == day)
-        if history.keys and nothing_known and not on_account:
-            cells[day, "account", ""] = _no_data(history, day)
+            cells[day, route, model] = _cell(history, day, route, model)
+        for route in sorted({key.route for key in history.keys}):
+            has_cell = any((cell_day, cell_route) == (day, route) for cell_day, cell_route, _ in cells)
+            if not has_cell and not _known(history, day, route):
+                cells[day, route, ""] = _no_data(history, day)
     return cells
+
+
+def _cell(history: History, day: date, route: str, model: str) -> Cell:
+    """On the account and where the biller's own report is known rows 1 to 9, else row 10, or row 11."""
+    if _passed_on(history, day, route):
+        return _counted_upstream(history, day, route, model)
+    if route == "account" or _known(history, day, route):
+        return _account_cell(_of_route(history, route), day, model)
+    return _off_account(history, day, route, model)
+
+
+def _of_route(history: History, route: str) -> History:
+    """What is told of one route, as if it were an account of its own."""
+    keys = tuple(key for key in history.keys if key.route == route)
+    names = {key.name for key in keys}
+
+    def told(lines: Iterable[Line]) -> tuple[Line, ...]:
+        return tuple(replace(line, route="account" if line.route == route else "elsewhere") for line in lines)
+
+    return replace(
+        history,
+        keys=keys,
+        pulls=tuple(pull for pull in history.pulls if pull.key in names),
+        batches=tuple(replace(batch, days=told(batch.days), hours=told(batch.hours)) for batch in history.batches),
+        passed_on_days=frozenset(
+            day for batch in history.batches for day in _days(batch) if _passed_on(history, day, route)
+        ),
+    )
+
+
+def _days(batch: Batch) -> list[date]:
+    return [batch.first_day + timedelta(days=n) for n in range((batch.end_day - batch.first_day).days)]
+
+
+def _known(history: History, day: date, route: str) -> bool:
+    """Whether a complete pull of any key of the route stands."""
+    return any(key.route == route and _coverage(history, key, day) is not None for key in history.keys)
+
+
+def _passed_on(history: History, day: date, route: str) -> bool:
+    """Whether the route is that of a proxy with a key, and the account behind it is known."""
+    return route == PROXY and any(key.route == PROXY for key in history.keys) and _known(history, day, "account")
+
+
+def _counted_upstream(history: History, day: date, route: str, model: str) -> Cell:
+    """Row 11: shown, and counted in the account."""
+    lines = [line for word in _words(history, day) for line in _of_cell(word.days, day, route, model)]
+    vendor = _of_route(history, "account")
+    leaders = [_leader(vendor, account, day) for account in vendor.accounts]
+    cell = Cell("provider", provisional=not all(leader is not None and leader.final for leader in leaders))
+    for group in GROUPS:
+        cell.provider[group] = None
+        cell.hermes[group] = cell.excess[group] = _sum(lines, group)
+        cell.counted[group] = cell.explained[group] = cell.unattributed[group] = cell.stand_in[group] = 0
+    return cell
 
 
 def _cell_names(history: History, day: date) -> set[tuple[str, str]]:
     """A cell exists when a row of either source falls into it; shadowed rows make none."""
     names = set()
-    for account in history.accounts:
-        leader = _leader(history, account, day)
-        for line in _told(history, leader.pull, day) if leader else []:
-            names.add(("account", ALIASES.get(line.model, line.model)))
+    for route in {key.route for key in history.keys}:
+        of_route = _of_route(history, route)
+        for account in of_route.accounts if not _passed_on(history, day, route) else ():
+            leader = _leader(of_route, account, day)
+            for line in _told(of_route, leader.pull, day) if leader else []:
+                names.add((route, ALIASES.get(line.model, line.model)))
     for word in _words(history, day):
         for line in word.days:
             if line.at.date() == day:
@@ -312,7 +367,7 @@ def slice_findings(history: History, days: Sequence[date]) -> set[tuple[date, st
             continue
         for day in days:
             decisions = {
-                cell.decision for (cell_day, route, _), cell in cells.items() if (cell_day, route) == (day, "account")
+                cell.decision for (cell_day, route, _), cell in cells.items() if (cell_day, route) == (day, key.route)
             }
             coverage = _coverage(history, key, day)
             settled = history.now >= end_of(day) + SETTLING
@@ -320,11 +375,11 @@ def slice_findings(history: History, days: Sequence[date]) -> set[tuple[date, st
                 if settled and not coverage.final:
                     found.add((day, key.name, "provider_stale"))
                 continue
-            if settled and "hermes_standin" in decisions:  # row 7
+            by_hermes = {"hermes_standin", "hermes_only"}  # rows 7 and 10
+            if settled and decisions & by_hermes:
                 found.add((day, key.name, "provider_missing"))
-            if history.now >= end_of(day) + MISSING_AFTER and decisions != {
-                "hermes_standin"
-            }:  # rows 8 and 9, or no cell
+            nothing_stands_in = not decisions or decisions - by_hermes  # rows 8, 9 and 11, or no cell
+            if history.now >= end_of(day) + MISSING_AFTER and nothing_stands_in:
                 found.add((day, key.name, "window_missing"))
     return found
 
@@ -373,7 +428,8 @@ def _both_final(history: History, day: date, model: str, group: str) -> tuple[in
     speaking = [word for word in words if _of_cell(word.days, day, "account", model)]
     # Where none has a figure, nothing was said by all that cover the day, and each of them must have settled.
     if (
-        not words
+        day in history.passed_on_days
+        or not words
         or not _is_final(speaking or words, day)
         or not all(leader is not None and leader.final for leader in leaders)
     ):

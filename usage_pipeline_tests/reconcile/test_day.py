@@ -15,16 +15,16 @@ from usage_pipeline import stages
 from usage_pipeline.errors import InvariantError
 from usage_pipeline.ledger.feed_settings import disable_feed
 from usage_pipeline.ledger.hermes_feeds import set_counts
-from usage_pipeline.providers.openai import COMPLETIONS
+from usage_pipeline.providers.openai import COMPLETIONS, PROVIDER
 from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell
 from usage_pipeline.reconcile.coverage import Coverage, State
 from usage_pipeline.reconcile.day import assert_totals_conserved
 from usage_pipeline.reconcile.decision import Cell, decide
 from usage_pipeline.utc_days import day_end
 from usage_pipeline_tests.scripted.account import Use
+from usage_pipeline_tests.scripted.narrowed_openai import NarrowedOpenAI
 from usage_pipeline_tests.scripted.payloads import Call, v2_payload, v3_payload
 from usage_pipeline_tests.scripted.scenario import Json, Scenario, figure, figures, scenario_on, utc
-from usage_pipeline_tests.scripted.wider_openai import WiderOpenAI
 
 D = date(2026, 3, 10)
 NEXT = D + timedelta(days=1)
@@ -151,7 +151,7 @@ def test_two_feeds_add_up(scenario: Scenario) -> None:
 
 def test_rows_without_a_model_meet_all_of_hermes_in_one_cell(migrated_database: str, tmp_path: Path) -> None:
     no_model = replace(COMPLETIONS, dimensions={"project_id": "project_id"})
-    with scenario_on(migrated_database, tmp_path, utc(D), speaks=[WiderOpenAI(no_model)]) as scenario:
+    with scenario_on(migrated_database, tmp_path, utc(D), speaks=[NarrowedOpenAI(no_model)]) as scenario:
         key, feed = scenario.register(), scenario.hermes()
         key.account.uses += [Use(utc(D, 9), output=700), Use(utc(D, 9), "gpt-4o", output=300)]
         scenario.at(SETTLED).pull(key, D)
@@ -190,7 +190,12 @@ def test_a_disabled_key_is_expected_to_cover_nothing_from_its_last_day_on(scenar
     with scenario.runtime.engine.begin() as connection:
         disable_feed(connection, key.key.feed_id, key.slug, NOON)  # from NEXT on; D is its last day
     scenario.at(utc(D + timedelta(days=10))).settle(*days)
-    assert [[row["decision"] for row in scenario.report(day)["rows"]] for day in days] == [["no_data"], [], []]
+    families = sorted({one.family for one in PROVIDER.endpoints if one.kind == "usage" and "admin" in one.modes})
+    assert [[(row["family"], row["decision"]) for row in scenario.report(day)["rows"]] for day in days] == [
+        [(family, "no_data") for family in families],
+        [],
+        [],
+    ]
     assert [scenario.codes(day) for day in days] == [["window_missing"], [], []]
 
 
@@ -270,7 +275,7 @@ def test_a_missing_provider_is_a_finding_unless_it_is_left_out(
     says(scenario, feed, Call(utc(D, 9), output=5))
     scenario.workspace(policy=policy)
     scenario.at(SETTLED).settle(D)
-    row = scenario.row(D)
+    row = scenario.row(D, family="text")
     assert row["findings"] == codes
     assert row["decision"] == ("no_data" if policy == "provider_only" else "hermes")
 
@@ -305,7 +310,7 @@ def statements_of(engine: sa.Engine) -> Iterator[list[str]]:
 def test_a_provider_row_that_no_cell_holds_is_a_defect() -> None:
     key = CellKey("openai", "account", "text", "gpt-5")
     cell = Cell(
-        on_account=True,
+        provider_decides=True,
         coverage=Coverage(State.FINAL, day_end(D)),
         provider_known=True,
         day_end=day_end(D),

@@ -33,7 +33,7 @@ def cell(
     hermes: Figures | None,
     coverage: Coverage = FINAL,
     *,
-    on_account: bool = True,
+    provider_decides: bool = True,
     call_time: bool = False,
     hermes_final: bool = False,
     reports: frozenset[str] | None = REPORTS,
@@ -41,7 +41,7 @@ def cell(
 ) -> Cell:
     """A cell; ``provider`` None is not known. ``halves`` are the provider's and Hermes'."""
     return Cell(
-        on_account=on_account,
+        provider_decides=provider_decides,
         coverage=coverage,
         provider_known=provider is not None,
         day_end=END,
@@ -163,7 +163,9 @@ def test_row_9_where_nothing_is_known_nothing_counts(hermes: Figures | None) -> 
 
 @pytest.mark.parametrize("final", [True, False])
 def test_row_10_off_the_account_hermes_counts(final: bool) -> None:
-    decided = decide(cell(None, {"output": 300, "requests": 2}, on_account=False, hermes_final=final, reports=None))
+    decided = decide(
+        cell(None, {"output": 300, "requests": 2}, provider_decides=False, hermes_final=final, reports=None)
+    )
     assert head(decided) == (10, "hermes_only", not final, SPOKE)
     assert parts(decided) == figures(300, 300, 0, 0, 0)
     assert decided.lower_bound == ()
@@ -284,7 +286,7 @@ def test_provider_only_has_no_data_where_the_provider_has_none() -> None:
 
 
 def test_provider_only_counts_nothing_off_the_account() -> None:
-    decided = decide(cell(None, {"output": 300}, on_account=False, reports=None), "provider_only")
+    decided = decide(cell(None, {"output": 300}, provider_decides=False, reports=None), "provider_only")
     assert (decided.decision, decided.provisional, decided.counted) == ("hermes_only", False, {})
 
 
@@ -319,10 +321,10 @@ def halved(figures: Mapping[str, int], share: int) -> Halves:
 @st.composite
 def cells(draw: st.DrawFn) -> Cell:
     coverage = draw(st.sampled_from([FINAL, CLOSED, OPEN, FAILED, Coverage(State.NONE)]))
-    on_account = draw(st.booleans())
-    known = on_account and (coverage.covers or draw(st.booleans()))
+    provider_decides = draw(st.booleans())
+    known = provider_decides and (coverage.covers or draw(st.booleans()))
     provider = draw(sparse(tuple(RECONCILED_MEASURES))) if known else {}
-    hermes = draw(st.one_of(st.none(), sparse(HERMES_MEASURES))) if on_account else draw(sparse(HERMES_MEASURES))
+    hermes = draw(st.one_of(st.none(), sparse(HERMES_MEASURES))) if provider_decides else draw(sparse(HERMES_MEASURES))
     # The adapter declares what it reports: everything that its rows have, and perhaps more.
     declared = {name for name in COMPARED if compared(provider, name) is not None}
     declared |= draw(st.sets(st.sampled_from(COMPARED)))
@@ -331,10 +333,10 @@ def cells(draw: st.DrawFn) -> Cell:
         provider if known else None,
         hermes,
         coverage,
-        on_account=on_account,
+        provider_decides=provider_decides,
         call_time=draw(st.booleans()),
         hermes_final=draw(st.booleans()),
-        reports=reports if on_account else None,
+        reports=reports if provider_decides else None,
     )
     if coverage == OPEN and hermes is not None and draw(st.booleans()):
         shares = draw(st.integers(0, 10)), draw(st.integers(0, 10))
@@ -360,7 +362,7 @@ def test_every_decision_conserves_and_no_figure_is_negative(made: Cell, policy: 
 @given(cells())
 def test_provider_first_counts_the_provider_and_what_stands_in(made: Cell) -> None:
     decided = decide(made)
-    if made.on_account:
+    if made.provider_decides:
         for name in COMPARED:
             if not made.only_hermes_tells(name):
                 counted, stand_in = compared(decided.counted, name) or 0, compared(decided.stand_in, name) or 0
@@ -369,7 +371,7 @@ def test_provider_first_counts_the_provider_and_what_stands_in(made: Cell) -> No
 
 @given(cells())
 def test_a_final_figure_of_the_provider_counts_as_it_is(made: Cell) -> None:
-    if made.on_account and made.coverage.final:
+    if made.provider_decides and made.coverage.final:
         decided = decide(made)
         assert not decided.provisional
         assert not any(decided.stand_in.values())
@@ -394,3 +396,16 @@ def test_a_pull_that_started_at_the_days_end_has_closed_it() -> None:
     early = Coverage(State.PROVISIONAL, END - timedelta(seconds=1))
     assert decide(cell({"output": 1}, {"output": 2}, early)).row == 6
     assert decide(cell({"output": 1}, {"output": 2}, CLOSED)).row == 4
+
+
+@given(cells(), st.sampled_from(POLICIES))
+def test_what_a_proxy_passed_on_counts_upstream_unless_hermes_alone_counts(made: Cell, policy: Policy) -> None:
+    passed_on = replace(made, provider_decides=True, provider={}, provider_reports=None, passed_on=True)
+    decided = decide(passed_on, policy)
+    if policy == "hermes_only":
+        assert decided.row != 11
+        return
+    assert (decided.row, decided.decision, decided.provisional) == (11, "provider", not made.coverage.final)
+    assert not any([*decided.counted.values(), *decided.explained.values(), *decided.stand_in.values()])
+    for name in COMPARED:
+        assert (compared(decided.excess, name) or 0) == (compared(made.hermes or {}, name) or 0)

@@ -28,7 +28,7 @@ def test_a_window_is_missing_a_day_after_its_end(
 ) -> None:
     scenario.register()
     scenario.at(utc(NEXT) + timedelta(hours=hours)).settle(D)
-    assert scenario.row(D)["decision"] == "no_data"
+    assert scenario.row(D, family="text")["decision"] == "no_data"
     assert of_usage(scenario) == codes
 
 

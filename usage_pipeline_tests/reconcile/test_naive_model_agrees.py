@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from usage_pipeline.providers.anthropic import MESSAGES, Anthropic
 from usage_pipeline.providers.openai import COMPLETIONS
-from usage_pipeline_tests.reconcile.histories import DAYS, END, FIRST, Stage, Story, stories
+from usage_pipeline_tests.reconcile.histories import DAYS, END, FIRST, ROUTERS, Stage, Story, stories
 from usage_pipeline_tests.reconcile.naive_model import GROUPS, LIFETIMES, REPORTED, Cell, slice_findings, table
+from usage_pipeline_tests.reconcile.routers import Router
+from usage_pipeline_tests.scripted.narrowed_openai import NarrowedOpenAI
 from usage_pipeline_tests.scripted.scenario import Json, Scenario, figure, scenario_on, utc
-from usage_pipeline_tests.scripted.wider_openai import WiderOpenAI
 
 # The database is one for all examples: each empties it first.
 RANDOM = settings(
@@ -37,7 +38,12 @@ class UsageOnlyAnthropic(Anthropic):
 
 @pytest.fixture
 def scenario(migrated_database: str, tmp_path: Path) -> Iterator[Scenario]:
-    speaks = [WiderOpenAI(COMPLETIONS), UsageOnlyAnthropic()]
+    speaks = [
+        NarrowedOpenAI(COMPLETIONS),
+        UsageOnlyAnthropic(),
+        Router("openrouter", "reseller", COMPLETIONS),
+        Router("litellm", "proxy", COMPLETIONS),
+    ]
     with scenario_on(migrated_database, tmp_path, utc(FIRST), speaks=speaks) as made:
         yield made
 
@@ -79,7 +85,7 @@ def as_modelled(cell: Cell) -> Json:
 
 def as_reported(row: Json) -> Json:
     """A row of the report, with the four parts' null (nothing to speak of) as 0."""
-    off_account = row["route"] != "account"
+    by_hermes_alone = row["decision"] == "hermes_only"
     return {
         "decision": row["decision"],
         "provisional": row["provisional"] if row["decision"] != "no_data" else None,
@@ -91,7 +97,7 @@ def as_reported(row: Json) -> Json:
             for part in ("explained", "unattributed", "excess", "stand_in")
         },
         "lifetimes": {
-            part: {name: 0 if off_account else figure(row, part, name) or 0 for name in LIFETIMES}
+            part: {name: 0 if by_hermes_alone else figure(row, part, name) or 0 for name in LIFETIMES}
             for part in _LIFETIME_PARTS
         },
         "findings": sorted(set(row["findings"]) - COVERAGE_CODES),
@@ -109,7 +115,8 @@ def _group(row: Json, name: str, group: str) -> int | None:
 
 def reported(scenario: Scenario, story: Story) -> dict[Any, Json]:
     rows = scenario.report(FIRST, END)["rows"]
-    return {(row["date"], row["route"], row["model"]): row for row in rows if row["provider"] == story.history.provider}
+    tellers = {story.history.provider, *ROUTERS}  # a row about which nothing is known names the reseller or the proxy
+    return {(row["date"], row["route"], row["model"]): row for row in rows if row["provider"] in tellers}
 
 
 @RANDOM

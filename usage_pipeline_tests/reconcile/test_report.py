@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from usage_pipeline.ledger.reconciled import COSTS, GROUPS, CostFigure, ReconciledRow, replace_reconciled
 from usage_pipeline.measures import TOKEN_CLASSES
+from usage_pipeline.reconcile.decision import RULES_VERSION
 from usage_pipeline.reconcile.report import measures, money, nano_usd, plain
 from usage_pipeline_tests.scripted.payloads import Call, v3_payload
 from usage_pipeline_tests.scripted.scenario import Scenario, utc
@@ -96,7 +97,7 @@ def test_the_report_has_the_promised_shape(scenario: Scenario) -> None:
         "model": "gpt-5",
     }
     assert (row["decision"], row["provisional"], row["policy"]) == ("provider", False, "provider_first")
-    assert (row["rules_version"], row["findings"]) == ("1", ["hermes_exceeds_provider"])
+    assert (row["rules_version"], row["findings"]) == (RULES_VERSION, ["hermes_exceeds_provider"])
     for name in GROUPS:
         for shown in (row[name], report["totals"][name]):
             assert list(shown) == ["tokens", "reasoning", "requests", "other"]

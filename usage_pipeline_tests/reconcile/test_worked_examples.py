@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from usage_pipeline.errors import UsagePipelineError
-from usage_pipeline.providers.openai import COMPLETIONS, COSTS
 from usage_pipeline_tests.scripted.account import Bill, Use
 from usage_pipeline_tests.scripted.payloads import Call, v2_payload, v3_payload
-from usage_pipeline_tests.scripted.scenario import Json, Scenario, figure, figures, scenario_on, utc
-from usage_pipeline_tests.scripted.wider_openai import BY_DATE, EMBEDDINGS, WiderOpenAI
+from usage_pipeline_tests.scripted.scenario import Json, Scenario, figure, figures, utc
 
 D = date(2026, 3, 10)
 NOON = utc(D, 12)
@@ -97,7 +94,7 @@ def test_c_hermes_stands_in_where_no_pull_is_there(scenario: Scenario) -> None:
     feed = scenario.hermes()
     scenario.at(utc(D, 20)).send(feed, hermes_says(utc(D, 20), Call(utc(D, 9), output=800)))
     scenario.settle(D)
-    row = scenario.row(D)
+    row = scenario.row(D, family="text")
     assert shown(row) == said(p=None, h=800, counted=800, stand_in=800)
     assert decided(row)[:2] == ("hermes_standin", True)
 
@@ -106,7 +103,7 @@ def test_d_a_complete_pull_takes_the_place_of_the_stand_in(scenario: Scenario) -
     key, feed = scenario.register(), scenario.hermes()
     scenario.at(utc(D, 20)).send(feed, hermes_says(utc(D, 20), Call(utc(D, 9), output=800)))
     scenario.settle(D)
-    assert figure(scenario.row(D), "stand_in") == 800
+    assert figure(scenario.row(D, family="text"), "stand_in") == 800
     key.account.spend(utc(D, 9), 900)
     scenario.at(D_SETTLED).pull(key, D)
     scenario.settle(D)
@@ -182,16 +179,14 @@ def test_h_a_key_narrowed_to_a_project_is_shadowed(scenario: Scenario) -> None:
     assert Decimal(scenario.row(D)["cost"]["counted"]["usd"]) == Decimal("0.01")
 
 
-def test_h_a_standard_key_at_its_own_endpoint_is_shadowed(migrated_database: str, tmp_path: Path) -> None:
-    speaks = [WiderOpenAI(COMPLETIONS, BY_DATE, COSTS)]
-    with scenario_on(migrated_database, tmp_path, utc(D), speaks=speaks) as scenario:
-        admin = scenario.register()
-        standard = scenario.register(name="second", mode="standard")
-        admin.account.spend(utc(D, 9), 1000)
-        standard.account.uses.append(Use(utc(D, 9), output=400, endpoint=BY_DATE.name))
-        scenario.at(D_SETTLED).pull(admin, D)
-        scenario.pull(standard, D)
-        check_h(scenario)
+def test_h_a_standard_key_at_its_own_endpoint_is_shadowed(scenario: Scenario) -> None:
+    admin = scenario.register()
+    standard = scenario.register(name="second", mode="standard")
+    admin.account.spend(utc(D, 9), 1000)
+    standard.account.uses += [Use(utc(D, 9), output=300), Use(utc(D, 9, 35), output=100)]
+    scenario.at(D_SETTLED).pull(admin, D)
+    scenario.pull(standard, D)
+    check_h(scenario)
 
 
 def test_i_a_restated_figure_replaces_and_its_vanished_row_is_history(scenario: Scenario) -> None:
@@ -335,20 +330,18 @@ def test_o_a_stale_day_without_any_row_is_a_finding_all_the_same(scenario: Scena
     assert "window_missing" not in scenario.codes(D)
 
 
-def test_p_a_family_that_fails_leaves_the_others_final(migrated_database: str, tmp_path: Path) -> None:
-    speaks = [WiderOpenAI(COMPLETIONS, EMBEDDINGS, COSTS)]
-    with scenario_on(migrated_database, tmp_path, utc(D), speaks=speaks) as scenario:
-        key, feed = scenario.register(), scenario.hermes()
-        key.account.spend(utc(D, 9), 1000)
-        key.account.refuse("embeddings")
-        with pytest.raises(UsagePipelineError):
-            scenario.at(D_SETTLED).pull(key, D)
-        scenario.send(feed, hermes_says(D_SETTLED, Call(utc(D, 9), output=800)))
-        scenario.settle(D)
-        text = scenario.row(D, family="text")
-        assert shown(text) == said(p=1000, h=800, counted=1000, explained=800, unattributed=200)
-        assert decided(text) == ("provider", False, [])
-        embeddings = scenario.row(D, family="embeddings")
-        assert (embeddings["model"], embeddings["decision"]) == ("", "no_data")
-        assert figure(embeddings, "counted", "uncached_input") is None
-        assert embeddings["findings"] == ["window_missing"]
+def test_p_a_family_that_fails_leaves_the_others_final(scenario: Scenario) -> None:
+    key, feed = scenario.register(), scenario.hermes()
+    key.account.spend(utc(D, 9), 1000)
+    key.account.refuse("embeddings")
+    with pytest.raises(UsagePipelineError):
+        scenario.at(D_SETTLED).pull(key, D)
+    scenario.send(feed, hermes_says(D_SETTLED, Call(utc(D, 9), output=800)))
+    scenario.settle(D)
+    text = scenario.row(D, family="text")
+    assert shown(text) == said(p=1000, h=800, counted=1000, explained=800, unattributed=200)
+    assert decided(text) == ("provider", False, [])
+    embeddings = scenario.row(D, family="embeddings")
+    assert (embeddings["model"], embeddings["decision"]) == ("", "no_data")
+    assert figure(embeddings, "counted", "uncached_input") is None
+    assert embeddings["findings"] == ["window_missing"]

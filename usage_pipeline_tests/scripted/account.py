@@ -10,22 +10,32 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-Query = Sequence[tuple[str, str]]
+from usage_pipeline_tests.scripted.openai_reports import (
+    LEGACY_EMPTY_LISTS,
+    OPENAI_COST_DIMENSIONS,
+    OPENAI_COST_KEYS_SINCE,
+    OPENAI_REPORTS,
+    Detail,
+    legacy_row,
+)
+from usage_pipeline_tests.scripted.request import Asked, Query, Refused, check_dimensions, check_limit
+
 Json = dict[str, Any]
 
-STEPS = {"1h": timedelta(hours=1), "1d": timedelta(days=1)}
 GROUP_BY_MAX_ANTHROPIC = 5
+_ADMINISTRATION = ("/organizations/me", "/projects", "/workspaces", "/users", "/api_keys")
 
 
 @dataclass(frozen=True)
 class Use:
-    """Something used at an instant, in tokens and requests.
+    """Something used at an instant, in tokens and requests, or as an ``amount`` in the unit of its report.
 
     ``endpoint`` is the last part of the API's path, None for where OpenAI's completions and Anthropic's messages are.
+    ``details`` are dimensions that only this report has, by the API's name (an image's ``size``).
     """
 
     at: datetime
@@ -41,6 +51,8 @@ class Use:
     user: str | None = None
     api_key: str | None = None
     endpoint: str | None = None
+    amount: int = 0
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,13 +65,16 @@ class Bill:
     model: str | None = None
     token_type: str | None = None
     project: str | None = None
+    api_key: str | None = None
 
 
 @dataclass
 class ScriptedAccount:
     """What one credential sees. A test may change ``uses`` and ``bills`` between pulls.
 
-    ``refusals`` maps the last part of a path to (status, first page that is refused).
+    ``refusals`` maps the last part of a path to (status, first page that is refused). ``organisation`` is the account's
+    id where the API tells it, ``lists`` what its administration lists hold, by path; ``looked_up`` are those requests.
+    ``costs_refuse_keys``: OpenAI gives this organisation no costs by API key.
     """
 
     provider: str
@@ -68,6 +83,10 @@ class ScriptedAccount:
     bills: list[Bill] = field(default_factory=list)
     refusals: dict[str, tuple[int, int]] = field(default_factory=dict)
     asked: list[tuple[str, Query]] = field(default_factory=list)
+    organisation: str | None = None
+    lists: dict[str, list[Json]] = field(default_factory=dict)
+    looked_up: list[str] = field(default_factory=list)
+    costs_refuse_keys: bool = False
 
     def refuse(self, endpoint: str, status: int = 500, from_page: int = 1) -> None:
         """Answer this endpoint with ``status`` from that page on, until :meth:`heal`."""
@@ -77,7 +96,8 @@ class ScriptedAccount:
         """Use output tokens of a model that costs ten dollars per million of them, and bill them."""
         self.uses.append(Use(at, model, output=output, user=user, **more))
         usd = Decimal(output) * 10 / 1_000_000
-        self.bills.append(Bill(at.date(), usd, f"{model}, output", model, "output_tokens", more.get("project")))
+        of = more.get("project"), more.get("api_key")
+        self.bills.append(Bill(at.date(), usd, f"{model}, output", model, "output_tokens", *of))
 
     def forget(self) -> None:
         """Nothing was used and nothing billed: for a truth that the provider restates."""
@@ -90,28 +110,51 @@ class ScriptedAccount:
 
     def answer(self, path: str, query: Query) -> tuple[int, bytes]:
         """The status and the body for a GET of ``path``."""
+        if path.endswith(_ADMINISTRATION):
+            return self._administration(path)
         self.asked.append((path, query))
         try:
+            if self.provider == "openai" and path.removeprefix("/v1") == "/usage":
+                return 200, _encoded(self._openai_day(query))
             if self.provider == "openai":
-                return 200, _encoded(self._openai(path, _Asked.of_openai(query)))
-            return 200, _encoded(self._anthropic(path, _Asked.of_anthropic(query)))
-        except _Refused as refused:
+                return 200, _encoded(self._openai(path, Asked.of_openai(query)))
+            if path.endswith("/claude_code"):
+                return 200, _encoded(self._claude_code())
+            return 200, _encoded(self._anthropic(path, Asked.of_anthropic(query)))
+        except Refused as refused:
             return refused.status, _encoded({"error": {"message": refused.message, "type": "scripted", "code": None}})
 
-    def _page_start(self, endpoint: str, asked: _Asked) -> int:
+    def _administration(self, path: str) -> tuple[int, bytes]:
+        """The organisation itself, or a whole list of what it has."""
+        self.looked_up.append(path)
+        if status := self.refusals.get(path.rsplit("/", 1)[-1], (0, 0))[0]:
+            return status, _encoded({"error": {"message": "refused by the test", "type": "scripted", "code": None}})
+        if path.endswith("/organizations/me") and self.organisation is not None:
+            return 200, _encoded({"id": self.organisation, "type": "organization", "name": "Scripted"})
+        if path in self.lists:
+            return 200, _encoded({"data": self.lists[path], "has_more": False})
+        return 404, _encoded({"error": {"message": f"Not found: {path}", "type": "scripted", "code": None}})
+
+    def _page_start(self, endpoint: str, asked: Asked) -> int:
         """Which bucket the page begins with; the refusal that the test asked for."""
         start = asked.first_bucket
         status, from_page = self.refusals.get(endpoint, (0, 0))
         if status and start // asked.limit + 1 >= from_page:
-            raise _Refused(status, "refused by the test")
+            raise Refused(status, "refused by the test")
         return start
 
-    def _openai(self, path: str, asked: _Asked) -> Json:
+    def _openai(self, path: str, asked: Asked) -> Json:
         endpoint = path.rsplit("/", 1)[-1]
         costs = endpoint == "costs"
-        _check_limit(asked, {"1d": 180} if costs else {"1h": 168, "1d": 31})
-        known = {"project_id", "line_item", "api_key_id"} if costs else set(_OPENAI_DIMENSIONS)
-        _check_dimensions(asked, known)
+        if not costs and endpoint not in OPENAI_REPORTS:
+            raise Refused(404, f"Invalid URL (GET {path})")
+        check_limit(asked, {"1d": 180} if costs else {"1h": 168, "1d": 31})
+        check_dimensions(asked, OPENAI_COST_DIMENSIONS if costs else OPENAI_REPORTS[endpoint].dimensions)
+        if "api_key_id" in asked.dimensions and costs:
+            if self.costs_refuse_keys:
+                raise Refused(400, "Grouping by api_key_id is not available for this organization.")
+            if asked.start < OPENAI_COST_KEYS_SINCE:
+                raise Refused(400, "Grouping by api_key_id needs a start_time of 1764979200 or later.")
         render = self._openai_costs if costs else self._openai_usage
         page, cursor = asked.page(self._page_start(endpoint, asked))
         data = [
@@ -119,21 +162,24 @@ class ScriptedAccount:
                 "object": "bucket",
                 "start_time": int(start.timestamp()),
                 "end_time": int(end.timestamp()),
-                "results": render(endpoint, start, end, asked),
+                "results": [
+                    row | ({"organization_id": self.organisation} if self.organisation else {})
+                    for row in render(endpoint, start, end, asked)
+                ],
             }
             for start, end in page
         ]
         return {"object": "page", "data": data, "has_more": cursor is not None, "next_page": cursor}
 
-    def _anthropic(self, path: str, asked: _Asked) -> Json:
+    def _anthropic(self, path: str, asked: Asked) -> Json:
         endpoint = path.rsplit("/", 1)[-1]
         costs = endpoint == "cost_report"
-        _check_limit(asked, {"1d": 31} if costs else {"1h": 168, "1d": 31})
-        _check_dimensions(asked, {"workspace_id", "description"} if costs else set(_ANTHROPIC_DIMENSIONS))
+        check_limit(asked, {"1d": 31} if costs else {"1h": 168, "1d": 31})
+        check_dimensions(asked, {"workspace_id", "description"} if costs else _ANTHROPIC_DIMENSIONS)
         if len(asked.dimensions) > GROUP_BY_MAX_ANTHROPIC:
-            raise _Refused(400, "Cannot specify more than 5 group_by[] dimensions.")
+            raise Refused(400, "Cannot specify more than 5 group_by[] dimensions.")
         if asked.bucket_count == 0:
-            raise _Refused(400, "ending date must be after starting date")
+            raise Refused(400, "ending date must be after starting date")
         render = self._anthropic_costs if costs else self._anthropic_usage
         page, cursor = asked.page(self._page_start(endpoint, asked))
         data = [
@@ -146,8 +192,17 @@ class ScriptedAccount:
         ]
         return {"data": data, "has_more": cursor is not None, "next_page": cursor}
 
+    def _claude_code(self) -> Json:
+        """Nobody uses Claude Code."""
+        self._refuse_as_told("claude_code")
+        return {"data": [], "has_more": False, "next_page": None}
+
+    def _refuse_as_told(self, endpoint: str) -> None:
+        if status := self.refusals.get(endpoint, (0, 0))[0]:
+            raise Refused(status, "refused by the test")
+
     def _grouped(
-        self, endpoint: str, start: datetime, end: datetime, asked: _Asked, dimensions: Mapping[str, Any]
+        self, endpoint: str, start: datetime, end: datetime, asked: Asked, dimensions: Mapping[str, Any]
     ) -> Iterator[tuple[Json, list[Use]]]:
         """The uses of a bucket by the dimensions asked for; those not asked for come back null."""
         groups: dict[tuple[Any, ...], list[Use]] = {}
@@ -163,40 +218,44 @@ class ScriptedAccount:
         for values, uses in sorted(groups.items(), key=repr):
             yield dict(zip(dimensions, values, strict=True)), uses
 
-    def _openai_usage(self, endpoint: str, start: datetime, end: datetime, asked: _Asked) -> list[Json]:
+    def _openai_usage(self, endpoint: str, start: datetime, end: datetime, asked: Asked) -> list[Json]:
+        report = OPENAI_REPORTS[endpoint]
         return [
             {
-                "object": f"organization.usage.{endpoint}.result",
-                "input_tokens": _sum(uses, "uncached_input", "cache_read", "cache_write"),
-                "num_model_requests": _sum(uses, "requests"),
-                **(
-                    {
-                        "output_tokens": _sum(uses, "output"),
-                        "input_uncached_tokens": _sum(uses, "uncached_input"),
-                        "input_cached_tokens": _sum(uses, "cache_read"),
-                        "input_cache_write_tokens": _sum(uses, "cache_write"),
-                    }
-                    if endpoint != "embeddings"
-                    else {}
-                ),
+                "object": report.result,
+                **{theirs: _sum(uses, *ours) for theirs, ours in report.measures.items()},
                 **dimensions,
             }
-            for dimensions, uses in self._grouped(endpoint, start, end, asked, _OPENAI_DIMENSIONS)
+            for dimensions, uses in self._grouped(endpoint, start, end, asked, report.dimensions)
         ]
 
-    def _openai_costs(self, _endpoint: str, start: datetime, _end: datetime, asked: _Asked) -> list[Json]:
+    def _openai_day(self, query: Query) -> Json:
+        """What a standard key is told of one UTC day: a row for each use of completions and embeddings."""
+        if "date" not in dict(query):
+            raise Refused(400, "Missing query parameter 'date'")
+        self._refuse_as_told("usage")
+        day = date.fromisoformat(dict(query)["date"])
+        rows = [
+            legacy_row(use)
+            for use in self.uses
+            if use.at.date() == day and use.endpoint in {None, "completions", "embeddings"}
+        ]
+        return {"object": "list", "data": rows, **{name: [] for name in LEGACY_EMPTY_LISTS}}
+
+    def _openai_costs(self, _endpoint: str, start: datetime, _end: datetime, asked: Asked) -> list[Json]:
         return [
             {
                 "object": "organization.costs.result",
                 "amount": {"value": str(bill.usd), "currency": "usd"},
                 "line_item": bill.label if "line_item" in asked.dimensions else None,
                 "project_id": bill.project if "project_id" in asked.dimensions else None,
+                "api_key_id": bill.api_key if "api_key_id" in asked.dimensions else None,
             }
             for bill in self.bills
             if bill.day == start.date() and (not asked.projects or bill.project in asked.projects)
         ]
 
-    def _anthropic_usage(self, endpoint: str, start: datetime, end: datetime, asked: _Asked) -> list[Json]:
+    def _anthropic_usage(self, endpoint: str, start: datetime, end: datetime, asked: Asked) -> list[Json]:
         return [
             {
                 "uncached_input_tokens": _sum(uses, "uncached_input"),
@@ -212,7 +271,7 @@ class ScriptedAccount:
             for dimensions, uses in self._grouped(endpoint, start, end, asked, _ANTHROPIC_DIMENSIONS)
         ]
 
-    def _anthropic_costs(self, _endpoint: str, start: datetime, _end: datetime, asked: _Asked) -> list[Json]:
+    def _anthropic_costs(self, _endpoint: str, start: datetime, _end: datetime, asked: Asked) -> list[Json]:
         described = "description" in asked.dimensions
         return [
             {
@@ -233,14 +292,6 @@ class ScriptedAccount:
 
 
 _PRIMARY = {"openai": "completions", "anthropic": "messages"}
-_OPENAI_DIMENSIONS: dict[str, Any] = {
-    "project_id": "project",
-    "user_id": "user",
-    "api_key_id": "api_key",
-    "model": "model",
-    "batch": False,
-    "service_tier": ("default",),
-}
 _ANTHROPIC_DIMENSIONS: dict[str, Any] = {
     "workspace_id": "project",
     "account_id": "user",
@@ -252,106 +303,10 @@ _ANTHROPIC_DIMENSIONS: dict[str, Any] = {
 }
 
 
-class _Refused(Exception):  # noqa: N818 - it is an answer, not a mistake of the test
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """One request, read: a half-open range of UTC instants in buckets of ``step``."""
-
-    start: datetime
-    end: datetime
-    width: str
-    limit: int
-    dimensions: tuple[str, ...]
-    projects: tuple[str, ...]
-    cursor: str | None
-
-    @classmethod
-    def of_openai(cls, query: Query) -> _Asked:
-        def instant(text: str) -> datetime:
-            return datetime.fromtimestamp(int(text), UTC)
-
-        return cls._of(query, "start_time", "end_time", instant, "group_by", "project_ids", open_bucket=True)
-
-    @classmethod
-    def of_anthropic(cls, query: Query) -> _Asked:
-        return cls._of(
-            query,
-            "starting_at",
-            "ending_at",
-            datetime.fromisoformat,
-            "group_by[]",
-            "workspace_ids[]",
-            open_bucket=False,
-        )
-
-    @classmethod
-    def _of(
-        cls, query: Query, start: str, end: str, instant: Any, group_by: str, projects: str, *, open_bucket: bool
-    ) -> _Asked:
-        single = dict(query)
-        if start not in single:
-            raise _Refused(400, f"Missing query parameter '{start}'")
-        width = single.get("bucket_width", "1d")
-        first, last = instant(single[start]), instant(single[end])
-        if not open_bucket:
-            last = first + (last - first) // STEPS[width] * STEPS[width]
-        return cls(
-            first,
-            last,
-            width,
-            int(single.get("limit", "7")),
-            tuple(value for name, value in query if name == group_by),
-            tuple(value for name, value in query if name == projects),
-            single.get("page"),
-        )
-
-    @property
-    def bucket_count(self) -> int:
-        return -((self.start - self.end) // STEPS[self.width])
-
-    @property
-    def first_bucket(self) -> int:
-        """The bucket that the cursor leads to; a cursor is for the parameters that it came with."""
-        if self.cursor is None:
-            return 0
-        words, _, bucket = self.cursor.partition(".")
-        if words != self._words():
-            raise _Refused(400, "the page token does not belong to these parameters")
-        return int(bucket)
-
-    def page(self, first: int) -> tuple[list[tuple[datetime, datetime]], str | None]:
-        """The buckets from ``first`` on, at most ``limit`` of them, and the cursor to the rest."""
-        last = min(first + self.limit, self.bucket_count)
-        step = STEPS[self.width]
-        buckets = [
-            (max(self.start, self.start + n * step), min(self.end, self.start + (n + 1) * step))
-            for n in range(first, last)
-        ]
-        return buckets, f"{self._words()}.{last}" if last < self.bucket_count else None
-
-    def _words(self) -> str:
-        return f"page_{abs(hash((self.start, self.end, self.width, self.limit, self.dimensions, self.projects))):x}"
-
-
-def _check_limit(asked: _Asked, limits: Mapping[str, int]) -> None:
-    if asked.width not in limits:
-        raise _Refused(400, f"Invalid bucket width: {asked.width}")
-    if asked.limit > limits[asked.width]:
-        raise _Refused(400, f"Invalid limit provided: {asked.limit}. Limit must be at most {limits[asked.width]}.")
-
-
-def _check_dimensions(asked: _Asked, known: set[str]) -> None:
-    if unknown := set(asked.dimensions) - known:
-        raise _Refused(400, f"Invalid group_by: {sorted(unknown)}")
-
-
 def _dimension(use: Use, ours: Any) -> Any:
-    """A use's value of a dimension: one of its attributes, or a constant of the account."""
+    """A use's value of a dimension: one of its attributes, a detail of its report, or a constant of the account."""
+    if isinstance(ours, Detail):
+        return use.details.get(ours.name)
     return ours[0] if isinstance(ours, tuple) else getattr(use, ours) if isinstance(ours, str) else ours
 
 

@@ -87,7 +87,7 @@ class Scenario:
         provider: str = "openai",
         name: str = "main",
         *,
-        organization: str = "org-acme",
+        organization: str | None = "org-acme",
         projects: Sequence[str] = (),
         grain: str = "1h",
         mode: str = "admin",

@@ -1,0 +1,2 @@
+DROP INDEX hermes_batches_arrival;
+DROP TABLE feed_tokens;

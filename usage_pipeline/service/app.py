@@ -1,0 +1,108 @@
+"""The FastAPI application: its routes, their description, and what is open as long as it serves.
+
+In: where the runtime comes from. Out: an ASGI application. Each router of the service is put in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from usage_pipeline.service.answers import JsonAnswer
+from usage_pipeline.service.edge import Edge
+from usage_pipeline.service.health import readiness
+from usage_pipeline.service.ingest import take_in
+from usage_pipeline.service.openapi import INGEST_EXTRA, REFUSALS, V3_SCHEMA_TEXT, Accepted, State, completed, describe
+from usage_pipeline.service.runtime import ServiceRuntime
+from usage_pipeline.service.threads import Threads
+
+VERSION = "1"
+INGEST_PATH = "/api/ingest/hermes-usage"
+
+RuntimeSource = Callable[[], AbstractContextManager[ServiceRuntime]]
+
+
+def build_app(runtime_source: RuntimeSource) -> FastAPI:
+    """The application. ``runtime_source`` is entered when it starts and left when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with runtime_source() as runtime:
+            threads = Threads()
+            app.state.runtime, app.state.threads = runtime, threads
+            try:
+                yield
+            finally:
+                threads.close()
+
+    app = FastAPI(
+        title="Usage pipeline",
+        version=VERSION,
+        description="Takes in what Hermes installs used.",
+        lifespan=lifespan,
+        docs_url=None,  # those pages load their scripts from other hosts
+        redoc_url=None,
+    )
+    app.add_middleware(Edge)
+    app.add_exception_handler(HTTPException, _as_json)
+    _add_routes(app)
+    app.openapi = lambda: _description(app)  # type: ignore[method-assign]
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    @app.post(
+        INGEST_PATH,
+        tags=["hermes"],
+        summary="Take in one batch of a Hermes install",
+        responses={200: {"model": Accepted}, **REFUSALS},
+        openapi_extra=INGEST_EXTRA,
+    )
+    async def ingest(request: Request) -> Response:
+        """The token decides the feed. Payload versions 1, 2 and 3 are read; the same batch twice is one batch."""
+        return await take_in(request, app.state.runtime, app.state.threads)
+
+    @app.get(
+        f"{INGEST_PATH}/schema/v3",
+        tags=["hermes"],
+        summary="The JSON Schema of payload version 3",
+        responses={200: {"content": {"application/schema+json": {}}}},
+        response_class=Response,
+    )
+    async def schema() -> Response:
+        return Response(V3_SCHEMA_TEXT, media_type="application/schema+json")
+
+    @app.get("/healthz", tags=["operation"], summary="Whether the process lives", responses={200: {"model": State}})
+    async def healthz() -> Response:
+        return JsonAnswer({"status": "alive"})
+
+    @app.get(
+        "/readyz",
+        tags=["operation"],
+        summary="Whether the store can be reached and has the schema of this release",
+        responses={200: {"model": State}, **describe(503, "Not ready, and why.")},
+    )
+    async def readyz() -> Response:
+        return await app.state.threads.run(readiness, app.state.runtime)  # type: ignore[no-any-return]
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        app.openapi_schema = completed(
+            get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        )
+    return app.openapi_schema
+
+
+async def _as_json(_request: Request, error: Exception) -> Response:
+    """A path or a method that is not served."""
+    assert isinstance(error, HTTPException)
+    words = HTTPStatus(error.status_code).phrase
+    return JsonAnswer({"error": f"{words}.", "code": words.lower().replace(" ", "_")}, error.status_code, error.headers)
