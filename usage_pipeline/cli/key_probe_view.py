@@ -14,7 +14,7 @@ def lines_of(probe: KeyProbe) -> list[tuple[str, str]]:
     key = probe.key
     return [
         ("result", _verdict(probe)),
-        ("account", account_in_words(key)),
+        ("account", _account(probe)),
         ("base URL", key.base_url),
         ("secret", _secret(probe)),
         ("pulled", "yes" if probe.skipped is None else f"no: {probe.skipped}"),
@@ -63,6 +63,12 @@ def _verdict(probe: KeyProbe) -> str:
         return f"The key does not work: {probe.error.what.rstrip('.')}.{remedy}"
     whose = f" of {probe.account_answered}" if probe.account_answered else ""
     return f"The key works: {probe.title} answers {probe.endpoint}{whose}."
+
+
+def _account(probe: KeyProbe) -> str:
+    if probe.account_answered and probe.key.account_known == "assumed":
+        return f"{probe.key.account} (assumed until the first pull, which takes {probe.account_answered} for it)"
+    return account_in_words(probe.key)
 
 
 def _secret(probe: KeyProbe) -> str:

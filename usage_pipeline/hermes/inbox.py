@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from sqlalchemy import Connection
 
 from usage_pipeline.hermes.batch import HermesBatch
+from usage_pipeline.hermes.day_digests import day_digests
 from usage_pipeline.hermes.payload import PayloadRefusedError, batch_digest, covered_days, parse_payload
 from usage_pipeline.ledger.hermes_batches import (
     BatchFinding,
@@ -80,6 +81,7 @@ def receive(
         source_label=batch.source_label,
         days=covered_days(batch, feed.days_back),
         findings=_findings(batch),
+        day_digests=day_digests(batch),
     )
     kept = keep_batch(connection, new)
     return Receipt(

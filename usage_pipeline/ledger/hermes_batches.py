@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -38,6 +38,7 @@ class NewBatch:
     source_label: str | None = None
     days: tuple[date, date] | None = None
     findings: Sequence[BatchFinding] = ()
+    day_digests: Mapping[date, str] | None = None
     refused_code: str | None = None
     refused_why: str | None = None
 
@@ -78,10 +79,10 @@ def keep_batch(connection: Connection, batch: NewBatch) -> KeptBatch:
     kept: int | None = connection.execute(
         text(
             "INSERT INTO hermes_batches (feed_id, received_at, digest, body_bytes, body_zstd, accepted, refused_code,"
-            " refused_why, schema_version, generated_at, source_label, findings, first_day, end_day)"
+            " refused_why, schema_version, generated_at, source_label, findings, first_day, end_day, day_digests)"
             " VALUES (:feed_id, :received_at, :digest, :body_bytes, :body, :accepted, :refused_code,"
             " :refused_why, :schema_version, :generated_at, :source_label, CAST(:findings AS jsonb),"
-            " :first_day, :end_day)"
+            " :first_day, :end_day, CAST(:day_digests AS jsonb))"
             " ON CONFLICT (feed_id, digest, accepted) DO NOTHING RETURNING batch_id"
         ),
         {
@@ -99,6 +100,7 @@ def keep_batch(connection: Connection, batch: NewBatch) -> KeptBatch:
             "findings": msgspec.json.encode(list(batch.findings)).decode(),
             "first_day": first,
             "end_day": end,
+            "day_digests": None if batch.day_digests is None else msgspec.json.encode(batch.day_digests).decode(),
         },
     ).scalar()
     if kept is not None:

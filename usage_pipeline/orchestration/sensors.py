@@ -74,17 +74,17 @@ def _first_pull(key: ProviderKey, span: DaySpan) -> dg.RunRequest:
 # is reconciled within a minute.
 @dg.sensor(job=HERMES_JOB, minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
 def new_hermes_batches(runtime: dg.ResourceParam[RuntimeResource]) -> dg.SensorResult:
-    """Request exactly the days on which a Hermes batch has a newer word than the one that was settled."""
+    """Request exactly the days of which a Hermes batch says something else than the one that was settled."""
     from usage_pipeline.ledger.hermes_unsettled import unsettled_hermes_days
 
     of_run = runtime.runtime
     since = of_run.clock() - timedelta(days=BATCH_AGE_DAYS_MAX)
     with of_run.engine.connect() as connection:
-        days, newest_batch = unsettled_hermes_days(connection, since)
+        days, newest_batch = unsettled_hermes_days(connection, since, of_run.settings.settling_hermes)
     today = of_run.clock().astimezone(UTC).date()
     within = [day for day in days if START_DAY <= day <= today]
     if not within:
-        return dg.SensorResult(skip_reason=dg.SkipReason("no Hermes feed has a newer word"))
+        return dg.SensorResult(skip_reason=dg.SkipReason("no Hermes feed says anything new"))
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(run_key=f"hermes:{newest_batch}:{span.first_day}:{span.end_day}", tags=day_range_tags(span))

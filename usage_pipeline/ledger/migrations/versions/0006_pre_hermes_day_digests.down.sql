@@ -1,0 +1,1 @@
+ALTER TABLE hermes_batches DROP COLUMN day_digests;

@@ -1,0 +1,75 @@
+"""The endpoint under fuzz from its own description: never a fault of ours, and nothing that the description lacks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from usage_pipeline_tests.service.conftest import INGEST, Install, Service
+
+EXAMPLES = 120
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+]
+FUZZ = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)
+
+
+@pytest.fixture
+def description(service: Service) -> Iterator[schemathesis.BaseSchema]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # schemathesis' own
+        yield schemathesis.openapi.from_url(f"{service.url}/openapi.json")
+
+
+@pytest.mark.parametrize("mode", [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE])
+def test_no_payload_makes_the_service_fail(
+    description: schemathesis.BaseSchema, laptop: Install, mode: schemathesis.GenerationMode
+) -> None:
+    operation = description[INGEST]["POST"]
+    seen: set[int] = set()
+
+    @FUZZ
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def fuzz(case: schemathesis.Case) -> None:
+        answer = case.call_and_validate(headers={"Authorization": f"Bearer {laptop.token}"}, checks=CHECKS)
+        seen.add(answer.status_code)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fuzz()
+    assert seen <= {200, 400, 401, 413, 415}
+    assert seen & {200, 400}
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", f"{INGEST}/schema/v3"])
+def test_no_request_makes_the_other_paths_fail(description: schemathesis.BaseSchema, path: str) -> None:
+    operation = description[path]["GET"]
+
+    @settings(FUZZ, max_examples=10)
+    @given(case=operation.as_strategy())
+    def fuzz(case: schemathesis.Case) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fuzz()
