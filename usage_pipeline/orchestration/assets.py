@@ -38,14 +38,20 @@ RECONCILED_USAGE_KEY: Final = dg.AssetKey("reconciled_usage")
 
 _OWNERS: Final = ["team:usage-pipeline"]
 
+# Not ``all_deps_blocking_checks_passed``: of many keys of a day it is satisfied with one that passed, and it takes a
+# source that has nothing for the day (no key, or Hermes alone) for one that did not pass.
+_MADE_AND_NOT_PASSED: Final = ~dg.AutomationCondition.missing() & ~dg.AutomationCondition.all_checks_match(
+    dg.AutomationCondition.check_passed(), blocking_only=True
+)
+
 CARRIED_DOWN: Final = (
     dg.AutomationCondition.eager()
     .without(dg.AutomationCondition.in_latest_time_window())
     .without(~dg.AutomationCondition.any_deps_missing())
-    & dg.AutomationCondition.all_deps_blocking_checks_passed()
-).with_label("a source has a newer word on the day, and its blocking checks passed")
+    & ~dg.AutomationCondition.any_deps_match(_MADE_AND_NOT_PASSED)
+).with_label("a source has a newer word on the day, and the blocking checks of every source passed")
 """Any day, not only the newest, is processed anew when something before it was; a day on which one of many keys was
-never pulled goes on all the same."""
+never pulled, or none, goes on all the same; a day on which one of them did not pass its checks waits."""
 
 
 @dg.asset(

@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from usage_pipeline.orchestration.assets import RAW_PROVIDER_PULLS, USAGE_EVENTS_KEY
+from usage_pipeline.orchestration.assets import RAW_PROVIDER_PULLS, RECONCILED_USAGE_KEY, USAGE_EVENTS_KEY
+from usage_pipeline.sandbox import SandboxServer
 from usage_pipeline_tests.orchestration.conftest import ANTHROPIC, DAYS, OPENAI, Pipeline, day
 
 _CLASSES = dg.AssetCheckKey(USAGE_EVENTS_KEY, "token_classes_add_up")
@@ -79,3 +80,35 @@ def test_nothing_is_requested_for_days_of_which_nothing_is_known(pipeline: Pipel
     first = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance)
     second = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=first.cursor)
     assert first.total_requested == second.total_requested == 0
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_days_that_only_hermes_knows_are_carried_down_to_the_end(pipeline: Pipeline) -> None:
+    first = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance)
+    assert pipeline.process(assets=["hermes_rollups"]).success
+    second = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=first.cursor)
+    assert second.get_requested_partitions(USAGE_EVENTS_KEY) == {str(one) for one in DAYS.days}
+    assert pipeline.process(assets=["usage_events"]).success
+    third = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=second.cursor)
+    requested = second.get_requested_partitions(RECONCILED_USAGE_KEY) | third.get_requested_partitions(
+        RECONCILED_USAGE_KEY
+    )
+    assert requested == {str(one) for one in DAYS.days}
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_a_key_that_failed_a_blocking_check_holds_its_days_back_though_another_key_passed(
+    pipeline: Pipeline, sandbox: SandboxServer
+) -> None:
+    first = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance)
+    sandbox.switch(
+        faults=[{"kind": "dimension_unanswered", "path": "*/completions", "dimension": "model", "times": None}]
+    )
+    assert not pipeline.pull(OPENAI).success
+    assert pipeline.pull(ANTHROPIC).success
+    second = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=first.cursor)
+    assert second.get_requested_partitions(USAGE_EVENTS_KEY) == set()
+    sandbox.switch(faults=[])
+    assert pipeline.pull(OPENAI).success
+    third = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=second.cursor)
+    assert third.get_requested_partitions(USAGE_EVENTS_KEY) == {str(one) for one in DAYS.days}
