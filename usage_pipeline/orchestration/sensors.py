@@ -72,7 +72,7 @@ def _first_pull(key: ProviderKey, span: DaySpan) -> dg.RunRequest:
 
 # On from the start: it asks no provider for anything. With its interval and that of carry_down, a batch that was posted
 # is reconciled within a minute.
-@dg.sensor(job=HERMES_JOB, minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(job=HERMES_JOB, minimum_interval_seconds=5, default_status=dg.DefaultSensorStatus.RUNNING)
 def new_hermes_batches(runtime: dg.ResourceParam[RuntimeResource]) -> dg.SensorResult:
     """Request exactly the days of which a Hermes batch says something else than the one that was settled."""
     from usage_pipeline.ledger.hermes_unsettled import unsettled_hermes_days
@@ -98,7 +98,7 @@ carry_down: Final = dg.AutomationConditionSensorDefinition(
     "carry_down",
     target=dg.AssetSelection.assets(USAGE_EVENTS_KEY, BILLED_COSTS_KEY, RECONCILED_USAGE_KEY),
     default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=10,
     description="Process the days anew on which something before an asset has a newer word and passed its checks.",
 )
 
