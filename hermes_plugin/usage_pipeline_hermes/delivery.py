@@ -44,13 +44,19 @@ _ANSWER_BYTES_MAX = 64 * 1024
 _WORTH_RETRYING = frozenset({408, 425, 429})
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _PERMANENT: Final = {
-    400: "The server found the payload wrong; update the plugin or the server.",
-    401: "Check USAGE_PIPELINE_TOKEN; a token may have been revoked. Make one with `usage-pipeline hermes add-feed`.",
-    403: "The token may not write here. Make one with `usage-pipeline hermes add-feed`.",
+    400: "The plugin and the server disagree about the field that it names; update the older one.",
+    401: "Check USAGE_PIPELINE_TOKEN. If it was revoked: `usage-pipeline hermes rotate-token FEED` on the server.",
+    403: "Ask who runs the server to run `usage-pipeline hermes enable FEED`; the usage is kept here.",
     404: "Check the path of USAGE_PIPELINE_ENDPOINT.",
-    409: "The labels contradict what this token's feed is bound to; each profile needs a token of its own.",
     413: "Report fewer days: lower USAGE_PIPELINE_DAYS_BACK.",
 }
+_PERMANENT_BY_CODE: Final = {
+    "payload_labels_contradict": "Set the labels back; each profile needs a feed and a token of its own.",
+    "payload_from_the_future": "Set this machine's clock; `doctor` compares it with the server's.",
+    "payload_version_unknown": "The server needs a newer release, or the plugin an older one.",
+}
+"""What the server's stable code says more exactly than its status. None tells to add a feed for an install that has
+one: its usage would count twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,21 +167,23 @@ def _refused(answer: Answer, config: Config) -> PluginError:
     if 300 <= answer.status < 400:
         remedy = "Write the final address into USAGE_PIPELINE_ENDPOINT: a redirect would carry the token elsewhere."
         return PluginError("refused", f"the server redirects ({answer.status})", remedy, Exit.REFUSED)
-    remedy = _PERMANENT.get(answer.status, "Repeating changes nothing; ask who runs the server.")
-    said = _words(answer.body, config.token)
+    said, code = _words(answer.body, config.token)
+    by_status = _PERMANENT.get(answer.status, "Repeating changes nothing; ask who runs the server.")
+    remedy = _PERMANENT_BY_CODE.get(code, by_status)
     what = f"the server refused with {answer.status}" + (f" ({said})" if said else "")
     return PluginError("refused", what, remedy, Exit.REFUSED)
 
 
-def _words(body: bytes, token: str) -> str:
-    """The server's own words, which name the field that it refused: plain, short, and never our token."""
+def _words(body: bytes, token: str) -> tuple[str, str]:
+    """The server's own words, which name the field that it refused: plain, short, and never our token. And its code."""
     try:
         said = json.loads(body)
         error = said["error"] if isinstance(said, dict) else ""
+        code = str(said.get("code", "")) if isinstance(said, dict) else ""
     except (ValueError, KeyError, RecursionError):
-        return ""
+        return "", ""
     words = _UNPRINTABLE.sub(" ", error if isinstance(error, str) else json.dumps(error))
-    return words.replace(token, "***")[:300].strip()
+    return words.replace(token, "***")[:300].strip(), code
 
 
 def _rows_written(body: bytes) -> int | None:

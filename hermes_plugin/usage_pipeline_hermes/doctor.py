@@ -104,7 +104,9 @@ def _ledger(found: Diagnosis, config: Config, now_s: float) -> None:
         }
     if problem:
         found.warnings.append(f"last_sync_failed: {problem}")
-    elif success_s is None or now_s - success_s > STALE_AFTER_S:
+    elif success_s is None:
+        found.warnings.append("never_synced: no sync has succeeded yet.")
+    elif now_s - success_s > STALE_AFTER_S:
         found.warnings.append("sync_stale: the last success is over two hours ago; is the cron job running?")
     if read_s is not None and read_s > now_s + CLOCK_TOLERANCE_S:
         found.issues.append("clock_behind: the last sync lies in the future by this machine's clock. Set the clock.")

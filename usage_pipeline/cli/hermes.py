@@ -1,4 +1,4 @@
-"""``usage-pipeline hermes``: register the installs of the Hermes plugin, their tokens, and take in payload files."""
+"""``usage-pipeline hermes``: the installs of the Hermes plugin, their tokens and settings, and what they sent."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ FeedSlug = Annotated[str, typer.Argument(metavar="FEED", help="The feed, like ac
 
 _FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 """A bound on memory only; what a payload may be is the payload contract's own, smaller limit."""
+
+_SHOWN_NUMBER_MAX: Final = 10**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,110 @@ def show(slug: FeedSlug, as_json: AsJson = False) -> None:
             print_line(f"{word:<20}{value}")
 
 
+@app.command("set")
+def change(
+    slug: FeedSlug,
+    counts: Annotated[
+        bool | None, typer.Option("--counts/--no-counts", help="Its figures count, or are only shown.")
+    ] = None,
+    days_back: Annotated[
+        int | None,
+        typer.Option("--days-back", metavar="N", help="How many UTC days the plugin sends each time (1 to 365)."),
+    ] = None,
+    days_back_by_batch: Annotated[
+        bool, typer.Option("--days-back-by-batch", help="A batch reaches back to the earliest day that it names.")
+    ] = False,
+    bills_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bills-to",
+            metavar="PROVIDER=ROUTE",
+            help="Who bills a vendor's models where the payload does not say (repeatable): account, account:NAME or"
+            " off_account:NAME.",
+        ),
+    ] = None,
+    from_day: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DAY", help="The UTC day from which --bills-to holds; else today."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change whether a feed counts, how far its batches reach back, or who bills where they don't say."""
+    from usage_pipeline.cli.hermes_settings import change_feed, read_change
+
+    at = now(os.environ)
+    _check_slug(slug)
+    wanted = read_change(counts, days_back, days_back_by_batch, bills_to or (), from_day)
+    with opened(os.environ, writes=True) as engine, engine.begin() as connection:
+        changed = change_feed(connection, slug, wanted, at)
+        (view,) = _views(connection, (changed.feed,), at)
+    for note in changed.notes:
+        print_note(note)
+    days = changed.reconciled
+    if as_json:
+        again = {"from": days.first_day.isoformat(), "to": days.last_day.isoformat()} if days else None
+        print_json({**view.as_json(), "changed": changed.changed, "reconciled_days": again, "notes": changed.notes})
+        return
+    for line in changed.lines:
+        print_line(f"Hermes feed {slug}: {line}.")
+    if days is not None:
+        print_line("The days already reconciled stay as they are until they are decided anew.")
+        print_line(f"Next: usage-pipeline backfill --from {days.first_day} --to {days.last_day}")
+
+
+@app.command("refused")
+def list_refused(
+    slug: Annotated[str | None, typer.Argument(metavar="[FEED]", help="Only of this feed, like acme.laptop.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the refused payloads that are kept, newest first, with the reason."""
+    from usage_pipeline.cli.hermes_payloads import REFUSED_COLUMNS, REFUSED_NUMBERS, refused_as_json, refused_row
+    from usage_pipeline.ledger import hermes_batches
+    from usage_pipeline.ledger.hermes_feeds import get_hermes_feed
+
+    if slug is not None:
+        _check_slug(slug)
+    with opened(os.environ, writes=False) as engine, engine.begin() as connection:
+        if slug is not None:
+            get_hermes_feed(connection, slug)
+        refused = hermes_batches.list_refused(connection, slug)
+    if as_json:
+        print_json([refused_as_json(batch) for batch in refused])
+    elif not refused:
+        print_line(f"No refused payload{f' of {slug}' if slug else ''} is kept.")
+    else:
+        rows = [refused_row(batch) for batch in refused]
+        print_table("Refused payloads", REFUSED_COLUMNS, rows, right=REFUSED_NUMBERS)
+        print_line("Next: usage-pipeline hermes payload NUMBER")
+
+
+@app.command()
+def payload(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The number of a batch, accepted or refused.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Into this new file; else to standard output.")
+    ] = None,
+) -> None:
+    """Give the payload of a batch, accepted or refused, byte for byte as it came."""
+    from usage_pipeline.cli.hermes_payloads import write_new_file
+    from usage_pipeline.ledger.hermes_batches import find_payload
+
+    with opened(os.environ, writes=False) as engine, engine.begin() as connection:
+        body = find_payload(connection, number)
+    if body is None:
+        raise InvalidInputError(
+            "payload_unknown",
+            "no batch has this number",
+            where=str(number) if abs(number) < _SHOWN_NUMBER_MAX else "NUMBER",
+            remedy="See: usage-pipeline hermes refused; an accepted batch has the batchId that its sender was told.",
+        )
+    if out is None:
+        typer.echo(body, nl=False)
+    else:
+        write_new_file(out, body)
+        print_line(f"The payload of batch {number} is written: {len(body)} bytes.")
+
+
 @app.command("rotate-token")
 def rotate_token(
     slug: FeedSlug,
@@ -238,7 +344,10 @@ def _read(path: Path) -> _PayloadFile:
 def _of_file(payload: _PayloadFile, refused: InvalidInputError) -> InvalidInputError:
     """The refusal with the file that it is about, and what became of it."""
     where = f"{payload.name}: {refused.where}" if refused.where else payload.name
-    kept = "It is kept among the refused payloads; nothing of it counts. Send a payload that keeps the contract."
+    kept = (
+        "It is kept (see: usage-pipeline hermes refused), and nothing of it counts."
+        " Send a payload that keeps the contract."
+    )
     return InvalidInputError(refused.code, refused.what, where=where, remedy=f"{refused.remedy} {kept}".strip())
 
 
@@ -274,7 +383,8 @@ def _views(connection: Connection, feeds: tuple[HermesFeed, ...], at: datetime) 
         FeedView(
             feed,
             tuple(token for token in list_tokens(connection, feed) if token.lives(at)),
-            settings[feed.feed_id].enabled_on(at.date()),
+            settings[feed.feed_id],
+            at.date(),
             newest.get(feed.feed_id),
         )
         for feed in feeds

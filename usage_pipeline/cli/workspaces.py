@@ -1,4 +1,4 @@
-"""``usage-pipeline workspace``: register tenants and list them."""
+"""``usage-pipeline workspace``: register tenants, list them, and say which side counts."""
 
 from __future__ import annotations
 
@@ -37,6 +37,39 @@ def add(
         print_json(_as_json(workspace))
     else:
         print_line(f"Workspace {workspace.slug} is registered. Next: usage-pipeline keys add --workspace {slug} …")
+
+
+@app.command("set")
+def change(
+    slug: Annotated[str, typer.Argument(metavar="SLUG", help="The workspace.")],
+    policy: Annotated[
+        str,
+        typer.Option(
+            "--policy",
+            metavar="POLICY",
+            help="Which side counts: provider_first, hermes_first, provider_only, hermes_only.",
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Change which side counts. A policy is not dated: it holds for the past too, once its days are decided anew."""
+    from usage_pipeline.ledger.slugs import check_part
+    from usage_pipeline.ledger.workspaces import get_workspace, set_policy
+
+    at = now(os.environ)
+    check_part(slug, where="workspace")
+    with opened(os.environ, writes=True) as engine, engine.begin() as connection:
+        before = get_workspace(connection, slug)
+        workspace = set_policy(connection, slug, policy, at)
+    if as_json:
+        print_json(_as_json(workspace))
+    elif before.policy == workspace.policy:
+        print_line(f"Workspace {slug} has the policy {policy} already.")
+    else:
+        print_line(
+            f"Workspace {slug} has the policy {policy}. The past is decided anew by: usage-pipeline backfill --from DAY"
+            " --to DAY"
+        )
 
 
 @app.command("list")

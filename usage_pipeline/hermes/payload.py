@@ -119,7 +119,12 @@ def _read(decoded: object, received_at: datetime) -> HermesBatch:
         raise refusal("repositoryRollups", "comes with schemaVersion 2 only")
     generated_at = payload.instant("generatedAt")
     if generated_at > received_at + CLOCK_AHEAD_MAX:
-        raise refusal("generatedAt", "is more than 5 minutes ahead of the receiver's clock", "payload_from_the_future")
+        raise PayloadRefusedError(
+            "payload_from_the_future",
+            "is more than 5 minutes ahead of the receiver's clock",
+            where="generatedAt",
+            remedy="Set the sender's clock, or the receiver's.",
+        )
     if received_at - generated_at > REACH_MAX:
         raise refusal("generatedAt", "lies more than ten years back")
     workspace = payload.child("workspace", _WORKSPACE_FIELDS)

@@ -32,6 +32,8 @@ TEXT_CHARACTERS_MAX = 500
 
 _PLAIN_CHARACTERS_MAX = 20
 
+_GZIP_MAGIC = b"\x1f\x8b"
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _HOUR = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:00:00Z", re.ASCII)
 _INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)(?:Z|\+00:00)", re.ASCII)
@@ -71,9 +73,11 @@ def decode_json(body: bytes) -> Any:
             # as a Decimal, and the check of its field refuses it by name.
             return json.loads(body, parse_float=exact_number, parse_int=exact_number)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise PayloadRefusedError(
-            "payload_not_json", "the body is not JSON in UTF-8", remedy="Send the payload as one JSON object."
-        ) from None
+        if body.startswith(_GZIP_MAGIC):
+            what, remedy = "the body is gzipped and no header says so", "Send it with Content-Encoding: gzip."
+        else:
+            what, remedy = "the body is not JSON in UTF-8", "Send the payload as one JSON object."
+        raise PayloadRefusedError("payload_not_json", what, remedy=remedy) from None
 
 
 def refusal(where: str, what: str, code: str = "payload_contract") -> PayloadRefusedError:
@@ -114,6 +118,8 @@ class Fields:
 
     def child(self, name: str, known: frozenset[str]) -> Fields:
         """The object at ``name``."""
+        if name not in self._values:
+            raise self._not(name, "an object")
         return Fields(self._values.get(name), self.at(name), known, self.unknown)
 
     def children(self, name: str, known: frozenset[str]) -> Iterator[Fields]:
@@ -121,7 +127,7 @@ class Fields:
         values = self._values.get(name)
         path = self.at(name)
         if not isinstance(values, list):
-            raise refusal(path, "must be a list")
+            raise self._not(name, "a list")
         for index, value in enumerate(values):
             yield Fields(value, f"{path}[{index}]", known, self.unknown)
 
@@ -129,7 +135,7 @@ class Fields:
         """Printable text of at most 500 characters."""
         value = self._values.get(name)
         if not isinstance(value, str):
-            raise refusal(self.at(name), "must be text")
+            raise self._not(name, "text")
         if 0 < len(value) <= TEXT_CHARACTERS_MAX and value.isascii() and value.isprintable() and value[0] != " ":
             return value  # nearly all
         if not (may_be_empty or value.strip()):
@@ -176,7 +182,7 @@ class Fields:
         """A true or a false."""
         value = self._values.get(name)
         if not isinstance(value, bool):
-            raise refusal(self.at(name), "must be true or false")
+            raise self._not(name, "true or false")
         return value
 
     def instant(self, name: str) -> datetime:
@@ -209,10 +215,14 @@ class Fields:
         """Whether the text at ``name`` has the length of a day, not of an hour."""
         return len(self.text(name)) == len("YYYY-MM-DD")
 
+    def _not(self, name: str, kind: str) -> PayloadRefusedError:
+        """The refusal of a field that is not what it must be, or not there at all."""
+        return refusal(self.at(name), f"must be {kind}" if self.holds(name) else "is missing")
+
     def _number(self, name: str) -> int | Decimal:
         value = self._values.get(name)
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
-            raise refusal(self.at(name), "must be a number")
+            raise self._not(name, "a number")
         if isinstance(value, Decimal) and not value.is_finite():
             raise refusal(self.at(name), "is not a finite number of a sensible size")
         if value < 0:

@@ -131,6 +131,34 @@ def set_bills_to(
     return _set_from(connection, feed_id, slug, BILLS_TO, from_day, dict(bills_to), now)
 
 
+def change_bills_to(
+    connection: Connection, feed_id: int, slug: str, routes: Mapping[str, str], from_day: date, now: datetime
+) -> date | None:
+    """Set the routes of some providers from a UTC day on, without end. The day, or None where nothing changed.
+
+    The other providers keep theirs, on later days too, where :func:`set_bills_to` would take those back.
+    """
+    _lock(connection, feed_id)
+    settings = get_settings(connection, feed_id)
+    later = [day for day, _ in settings.bills_to.values if day > from_day]
+    former = {day: settings.bills_to_on(day) for day in (from_day, *later)}
+    wanted = {day: {**value, **routes} for day, value in former.items()}
+    if wanted == former:
+        return None
+    connection.execute(
+        text("DELETE FROM feed_settings WHERE feed_id = :feed_id AND setting = :setting AND effective_from >= :day"),
+        {"feed_id": feed_id, "setting": BILLS_TO, "day": from_day},
+    )
+    written: Mapping[str, str] | None = None
+    for day, value in wanted.items():
+        if value != written:
+            _write(connection, feed_id, BILLS_TO, day, value, now)
+        written = value
+    detail = {"value": wanted[from_day], "changed": dict(routes), "effective_from": from_day.isoformat()}
+    record_change(connection, now, "bills_to_set", slug, detail)
+    return from_day
+
+
 def utc_day(instant: datetime) -> date:
     """The UTC day that an instant with an offset falls into."""
     return instant.astimezone(UTC).date()
@@ -140,7 +168,7 @@ def _set_from(
     connection: Connection, feed_id: int, slug: str, setting: str, day: date, value: object, now: datetime
 ) -> date | None:
     """The value holds from ``day`` on without end: what was planned for later days is taken back."""
-    connection.execute(text("SELECT feed_id FROM feeds WHERE feed_id = :feed_id FOR UPDATE"), {"feed_id": feed_id})
+    _lock(connection, feed_id)
     dated: DatedSetting = getattr(get_settings(connection, feed_id), setting)
     days = [known_day for known_day, _ in dated.values]
     if dated.on(day) == value and days[-1] <= day:
@@ -153,6 +181,10 @@ def _set_from(
         _write(connection, feed_id, setting, day, value, now)
     record_change(connection, now, f"{setting}_set", slug, {"value": value, "effective_from": day.isoformat()})
     return day
+
+
+def _lock(connection: Connection, feed_id: int) -> None:
+    connection.execute(text("SELECT feed_id FROM feeds WHERE feed_id = :feed_id FOR UPDATE"), {"feed_id": feed_id})
 
 
 def _write(connection: Connection, feed_id: int, setting: str, day: date, value: object, now: datetime) -> None:

@@ -11,6 +11,7 @@ import zstandard
 from sqlalchemy import Connection, text
 
 _COMPRESSION_LEVEL = 3
+_BATCH_ID_MAX = 2**63 - 1  # bigint
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,18 @@ class KeptBatch:
 
     batch_id: int
     new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedBatch:
+    """A refused payload kept for the operator. ``received_at`` is UTC, ``body_bytes`` its size as it came."""
+
+    batch_id: int
+    feed: str
+    received_at: datetime
+    code: str
+    why: str
+    body_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +182,38 @@ def batch_body(connection: Connection, batch_id: int) -> tuple[bytes, datetime]:
         text("SELECT body_zstd, received_at FROM hermes_batches WHERE batch_id = :batch_id"), {"batch_id": batch_id}
     ).one()
     return zstandard.decompress(bytes(body)), received_at
+
+
+def find_payload(connection: Connection, batch_id: int) -> bytes | None:
+    """A payload as it came, accepted or refused; None where no batch has that number."""
+    if not 0 < batch_id <= _BATCH_ID_MAX:
+        return None
+    body = connection.execute(
+        text("SELECT body_zstd FROM hermes_batches WHERE batch_id = :batch_id"), {"batch_id": batch_id}
+    ).scalar()
+    return None if body is None else zstandard.decompress(bytes(body))
+
+
+def list_refused(connection: Connection, feed: str | None = None) -> tuple[RefusedBatch, ...]:
+    """The refused payloads, newest first: of every feed, or of one (its slug)."""
+    rows = connection.execute(
+        text(
+            "SELECT b.batch_id, f.slug, b.received_at, b.refused_code, COALESCE(b.refused_why, ''), b.body_bytes"
+            " FROM hermes_batches b JOIN feeds f USING (feed_id)"
+            " WHERE NOT b.accepted AND (CAST(:feed AS text) IS NULL OR f.slug = :feed)"
+            " ORDER BY b.received_at DESC, b.batch_id DESC"
+        ),
+        {"feed": feed},
+    )
+    return tuple(RefusedBatch(*row) for row in rows)
+
+
+def days_told(connection: Connection, feed_id: int) -> tuple[date, date] | None:
+    """The first and the last UTC day for which a batch of the feed speaks, None where there is none."""
+    first, last = connection.execute(
+        text("SELECT min(day), max(day) FROM hermes_days WHERE feed_id = :feed_id"), {"feed_id": feed_id}
+    ).one()
+    return None if first is None else (first, last)
 
 
 def settle_newest_words(connection: Connection, days: Sequence[date]) -> int:

@@ -216,3 +216,19 @@ def set_counts(connection: Connection, feed: HermesFeed, counts: bool, now: date
         )
         record_change(connection, now, "counts_set", feed.slug, {"from": feed.counts, "to": counts})
     return get_hermes_feed(connection, feed.slug)
+
+
+def set_days_back(connection: Connection, feed: HermesFeed, days_back: int | None, now: datetime) -> HermesFeed:
+    """Say how many UTC days each batch covers from now on, None for as far as it names days; not dated.
+
+    Writes nothing where it is so already. A batch that was taken in keeps the days that it was taken to cover. Raises
+    :class:`InvalidInputError` ``days_back_malformed``.
+    """
+    check_days_back(days_back)
+    if feed.days_back != days_back:
+        connection.execute(
+            text("UPDATE hermes_feeds SET days_back = :days_back WHERE feed_id = :feed_id"),
+            {"feed_id": feed.feed_id, "days_back": days_back},
+        )
+        record_change(connection, now, "days_back_set", feed.slug, {"from": feed.days_back, "to": days_back})
+    return get_hermes_feed(connection, feed.slug)

@@ -55,7 +55,7 @@ class SourceFinding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """The newest complete pull of an endpoint's day, where it had drift."""
+    """The newest complete pull of an endpoint's day, where it had drift; ``days`` are all that it is the newest of."""
 
     feed_id: int
     endpoint: str
@@ -63,7 +63,12 @@ class _Standing:
     pull_id: int
     content_pull_id: int
     drift: dict[str, Any]
-    is_last_day: bool
+    days: list[date]
+
+    def tells(self, seen: str) -> bool:
+        """Whether this is the day on which drift is told: the last one that had it, of those the pull stands for."""
+        had = self.drift.get("days", {}).get(seen)
+        return self.day == max((day for day in self.days if had is None or day.isoformat() in had), default=None)
 
     def finding(self, connection: Connection, code: str, kind: str, name: str, words: str) -> SourceFinding:
         page = _page(connection, self, f"{kind}.{name}")
@@ -74,14 +79,13 @@ class _Standing:
 def drift_of_days(
     connection: Connection, feed_ids: Sequence[int], days: Sequence[date]
 ) -> dict[date, list[SourceFinding]]:
-    """Drift of the pulls that stand for the days: told once, on the last day that a pull covers.
+    """Drift of the pulls that stand for the days: told once, on the last day that had it and that the pull stands for.
 
     A dimension whose absence is grave is told on every day that it keeps from going on.
     """
     found: dict[date, list[SourceFinding]] = defaultdict(list)
     for pull in _standing(connection, feed_ids, days):
-        if pull.is_last_day:
-            found[pull.day] += _fields_and_rows(connection, pull)
+        found[pull.day] += _fields_and_rows(connection, pull)
         found[pull.day] += _dimensions(connection, pull)
     return {day: findings for day, findings in found.items() if findings}
 
@@ -90,7 +94,9 @@ def _standing(connection: Connection, feed_ids: Sequence[int], days: Sequence[da
     rows = connection.execute(
         text(
             f"{_NEWEST} SELECT n.feed_id, n.endpoint, n.day, n.pull_id, n.content_pull_id, n.drift,"
-            " n.day = (SELECT max(d.day) FROM pull_days AS d WHERE d.pull_id = n.pull_id)"
+            " (SELECT array_agg(d.day) FROM pull_days AS d WHERE d.pull_id = n.pull_id AND NOT EXISTS ("
+            "SELECT 1 FROM pull_days AS w WHERE (w.feed_id, w.endpoint, w.day) = (d.feed_id, d.endpoint, d.day)"
+            " AND (w.started_at, w.digest, w.pull_id) > (d.started_at, d.digest, d.pull_id)))"
             " FROM n WHERE n.drift <> '{}' ORDER BY n.feed_id, n.endpoint, n.day"
         ),
         {"feed_ids": list(feed_ids), "days": list(days)},
@@ -108,6 +114,7 @@ def _fields_and_rows(connection: Connection, pull: _Standing) -> list[SourceFind
         pull.finding(connection, code, kind, name, words.format(name, count))
         for kind, code, words in kinds
         for name, count in sorted(pull.drift.get(kind, {}).items())
+        if pull.tells(f"{kind}.{name}")
     ]
 
 
@@ -119,8 +126,20 @@ def _dimensions(connection: Connection, pull: _Standing) -> list[SourceFinding]:
     return [
         pull.finding(connection, "dimension_unanswered", "unanswered_dimensions", name, unanswered_words(name, grave))
         for name, grave, lost in sorted(rows.all())
-        if grave or (lost and pull.is_last_day)
+        if grave or (lost and pull.tells(f"unanswered_dimensions.{name}"))
     ]
+
+
+def first_drifted_day(connection: Connection, feed_id: int, before: date) -> date:
+    """The first day of the pulls with drift that reach to ``before`` or beyond it, or ``before`` itself."""
+    found: date | None = connection.execute(
+        text(
+            "SELECT min(first_day) FROM pulls WHERE feed_id = :feed_id AND complete AND drift <> '{}'"
+            " AND first_day < :before AND end_day > :before"
+        ),
+        {"feed_id": feed_id, "before": before},
+    ).scalar()
+    return before if found is None else found
 
 
 def unanswered_words(name: str, grave: bool) -> str:

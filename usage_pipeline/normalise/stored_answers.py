@@ -31,7 +31,8 @@ _SPLIT: Final = msgspec.json.Decoder(list[msgspec.Raw])
 class StoredAnswers:
     """One endpoint's stored pages.
 
-    The page read last is kept: where the newer and the standing pull have the same page, it is unpacked once.
+    The page read last is kept: where the newer and the standing pull have the same page, asked for alike, it is
+    unpacked once.
     """
 
     def __init__(self, connection: Connection, provider: Provider, endpoint: Endpoint) -> None:
@@ -39,7 +40,7 @@ class StoredAnswers:
         self.provider = provider
         self.endpoint = endpoint
         self._decompressor = zstandard.ZstdDecompressor()
-        self._last: tuple[bytes, Sequence[Bucket]] = (b"", ())
+        self._last: tuple[bytes, PageQuery | None, Sequence[Bucket]] = (b"", None, ())
 
     def days(self, words: Sequence[PullDay]) -> Days:
         """The buckets from the first to the last of the words' days, day by day. The words share one content pull.
@@ -64,17 +65,18 @@ class StoredAnswers:
                 yield Bucket(floor_to_grid(bucket.start, step), bucket.results)
 
     def _page(self, word: PullDay, stored: StoredPage) -> Sequence[Bucket]:
-        if stored.body_zstd != self._last[0]:
-            asked = PageQuery(
-                day_start(stored.first_day),
-                day_end(stored.last_day),
-                _WIDTHS[word.window_seconds],
-                word.dimensions_asked,
-                word.projects,
-            )
+        asked = PageQuery(
+            day_start(stored.first_day),
+            day_end(stored.last_day),
+            _WIDTHS[word.window_seconds],
+            word.dimensions_asked,
+            word.projects,
+        )
+        # One body reads otherwise under another scope, where the provider's module narrows it, or over other days.
+        if (stored.body_zstd, asked) != self._last[:2]:
             page = self.provider.read_page(self.endpoint, self._decompressor.decompress(stored.body_zstd), asked)
-            self._last = (stored.body_zstd, page.buckets)
-        return self._last[1]
+            self._last = (stored.body_zstd, asked, page.buckets)
+        return self._last[2]
 
 
 def whole_buckets(parts: Iterable[Bucket]) -> Iterator[Bucket]:

@@ -238,7 +238,7 @@ class _BackfillRuns:
             pulls=len(pulls),
             pulls_done_before=None if self.done is None else len(done.intersection(pulls)),
         )
-        if outcome.ok:
+        if outcome.ok and not any(stage.note for stage in self.stages):  # what is turned off is still to do
             with self.runtime.engine.begin() as connection:
                 finish_backfill(connection, self.record, self.runtime.clock())
         return outcome

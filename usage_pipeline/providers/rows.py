@@ -23,8 +23,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 MAX_AMOUNT_EXPONENT: Final = 15
 """An amount of 10^16 dollars or more in one line is no bill: a broken answer, not money."""
 
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError)
-"""What decoding raises: msgspec reports broken JSON and wrong types as its own, broken UTF-8 as Python's."""
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: msgspec reports broken JSON and wrong types as its own, broken UTF-8 and a JSON that is nested
+without end as Python's."""
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
 

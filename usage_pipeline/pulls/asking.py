@@ -6,7 +6,7 @@ In come the endpoint's own facts, what the operator chose, and what earlier refu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Final
@@ -18,6 +18,7 @@ from usage_pipeline.providers.refusals import AskedTooMuchError
 from usage_pipeline.pulls.ranges import RangeRequest
 
 _NEEDED: Final = "upstream_provider"
+_SCOPE: Final = "project_id"
 
 
 def default_dimensions(endpoint: Endpoint) -> tuple[str, ...]:
@@ -25,12 +26,15 @@ def default_dimensions(endpoint: Endpoint) -> tuple[str, ...]:
     return tuple(endpoint.dimensions)[: endpoint.dimensions_max]
 
 
-def chosen_dimensions(provider: str, endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...]:
+def chosen_dimensions(
+    provider: str, endpoint: Endpoint, environ: Mapping[str, str], projects: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The dimensions that the operator chose in ``<PROVIDER>_<ENDPOINT>_DIMENSIONS``, else the default ones.
 
     They are our names, separated by commas, what matters most first: where the API takes fewer, the last ones are left
     out. Raises :class:`InvalidInputError`: ``dimension_unknown``, ``dimension_needed`` (a proxy's rows without the
-    vendor behind them would count beside that vendor's own report).
+    vendor behind them would count beside that vendor's own report; of a key whose scope is ``projects``, rows that name
+    none would all be left out, where the endpoint cannot be narrowed).
     """
     variable = f"{provider}_{endpoint.name}_DIMENSIONS".upper().replace("-", "_")
     chosen = tuple(dict.fromkeys(name.strip() for name in environ.get(variable, "").split(",") if name.strip()))
@@ -47,6 +51,14 @@ def chosen_dimensions(provider: str, endpoint: Endpoint, environ: Mapping[str, s
             f"{provider} {endpoint.name} must be asked by {_NEEDED}: without it a call would count twice",
             where=variable,
             remedy=f"Add {_NEEDED} to the list.",
+        )
+    narrowed_by_row = bool(projects) and not endpoint.narrows_to_projects and _SCOPE in endpoint.dimensions
+    if chosen and narrowed_by_row and _SCOPE not in chosen:
+        raise InvalidInputError(
+            "dimension_needed",
+            f"{provider} {endpoint.name} must be asked by {_SCOPE}: the key's scope is told by each row alone",
+            where=variable,
+            remedy=f"Add {_SCOPE} to the list.",
         )
     return chosen or default_dimensions(endpoint)
 

@@ -11,11 +11,13 @@ Memory: one page is held unpacked; the others wait compressed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Final, Protocol
 
+import msgspec
 import zstandard
 
 from usage_pipeline.errors import TransientError
@@ -35,6 +37,8 @@ COMPRESSION_LEVEL: Final = 3
 
 # Each page brings at least one bucket, or none; this many may bring none.
 EMPTY_PAGES_MAX: Final = 100
+
+_ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 # Where pages cut rows: with 1,000 rows a page, ten million rows of one day.
 ROW_PAGES_MAX: Final = 10_000
@@ -98,8 +102,8 @@ class FetchedRange:
 
     Without pages where the endpoint had nothing that can be asked for yet (``start == end``).
     ``unanswered_dimensions`` were asked for and were null in every row though there were rows. ``drift_pages`` is the
-    number of the first page on which each kind of drift was seen, by ``kind.name``; ``account`` is the provider's own
-    id of the account that the answers are about, where they tell it.
+    number of the first page on which each kind of drift was seen, by ``kind.name``, ``drift_days`` the days on which it
+    was seen; ``account`` is the provider's own id of the account that the answers are about, where they tell it.
     """
 
     start: datetime
@@ -109,6 +113,7 @@ class FetchedRange:
     drift: Drift
     unanswered_dimensions: tuple[str, ...]
     drift_pages: Mapping[str, int]
+    drift_days: Mapping[str, Sequence[date]]
     account: str | None = None
 
     @property
@@ -148,6 +153,7 @@ def fetch_range(
         drift=reading.drift,
         unanswered_dimensions=reading.unanswered(),
         drift_pages=reading.drift_pages,
+        drift_days={kind: sorted(days) for kind, days in reading.drift_days.items()},
         account=reading.account,
     )
 
@@ -200,6 +206,8 @@ class _Reading:
     def __init__(self, provider: Provider, endpoint: Endpoint, dimensions: tuple[str, ...], asked: QueryRange) -> None:
         self.drift = Drift()
         self.drift_pages: dict[str, int] = {}
+        self.drift_days: dict[str, set[date]] = defaultdict(set)
+        self._drift_counts: dict[str, int] = {}
         self.account: str | None = None
         self._provider = provider
         self._endpoint = endpoint
@@ -236,13 +244,24 @@ class _Reading:
         self._next = part.end
 
     def _drift_seen(self) -> list[str]:
+        unanswered = self.unanswered() if self.drift.rows else ()
+        return [*self._drift_counts, *(f"unanswered_dimensions.{name}" for name in unanswered)]
+
+    def _note_drift_of(self, day: date) -> None:
+        """Note which kinds of drift the bucket that was just read had."""
         drift = self.drift
-        seen = [f"unknown_fields.{name}" for name in drift.unknown_fields]
-        seen += [f"totals_off.{name}" for name in drift.totals_off]
-        seen += [f"not_counted.{name}" for name in drift.not_counted]
-        if drift.rows:
-            seen += [f"unanswered_dimensions.{name}" for name in self.unanswered()]
-        return seen
+        if not (drift.unknown_fields or drift.totals_off or drift.not_counted):
+            return
+        kinds = {
+            "unknown_fields": drift.unknown_fields,
+            "totals_off": drift.totals_off,
+            "not_counted": drift.not_counted,
+        }
+        counts = {f"{kind}.{name}": rows for kind, names in kinds.items() for name, rows in names.items()}
+        for kind, rows in counts.items():
+            if rows != self._drift_counts.get(kind):
+                self.drift_days[kind].add(day)
+        self._drift_counts = counts
 
     def fetched_days(self) -> tuple[FetchedDay, ...]:
         """The days of the range, oldest first."""
@@ -266,14 +285,18 @@ class _Reading:
     def _bucket(self, bucket: Bucket, part: QueryRange) -> datetime:
         start = self._on_grid(bucket.start, part)
         rows = self._validated_rows(bucket)
+        self._note_drift_of(start.date())
         day = self._days[start.date()]
         day.rows += rows
         day.buckets += 1
         if rows:
             # Start and length frame the bytes, so that no two different answers make the same stream. Cursors and ends
             # stay out: they differ from pull to pull.
-            day.digest.update(f"{int(start.timestamp())} {memoryview(bucket.results).nbytes}\n".encode())
-            day.digest.update(bucket.results)
+            # Where pages cut rows, each row is framed: a bucket's parts depend on the size of the pages.
+            parts = _ROWS.decode(bucket.results) if self._endpoint.one_day_per_request else (bucket.results,)
+            for part_of_day in parts:
+                day.digest.update(f"{int(start.timestamp())} {memoryview(part_of_day).nbytes}\n".encode())
+                day.digest.update(part_of_day)
         self._next = start + self._asked.step
         return start
 

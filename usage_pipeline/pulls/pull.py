@@ -55,7 +55,7 @@ class KeyPull:
 
     ``environ`` holds the operator's choice of dimensions. ``accept_account`` gets the account's id that the provider
     tells, and raises if it must not be: then nothing is recorded, and ``refused`` holds why, so that no other endpoint
-    of that account is asked.
+    of that account is asked. ``accepted`` holds what was told and may be.
     """
 
     engine: Engine
@@ -69,6 +69,7 @@ class KeyPull:
     environ: Mapping[str, str]
     accept_account: Callable[[str], None] | None
     refused: list[UsagePipelineError] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
 
 
 def pull_key(
@@ -86,17 +87,25 @@ def pull_key(
 ) -> list[PullResult]:
     """Pull every endpoint of ``key`` for the half-open range of days. Failed endpoints carry their error.
 
-    Raises ``InvalidInputError`` ``dimension_unknown`` before anything is asked.
+    Until an answer tells the account, none is recorded: one without rows may be another account's. Raises
+    ``InvalidInputError`` ``dimension_unknown`` or ``dimension_needed`` before anything is asked.
     """
     pull = KeyPull(
         engine, key, provider, client, tuple(projects), first_day, end_day, clock, environ or {}, accept_account
     )
     wanted = [
-        (endpoint, chosen_dimensions(provider.name, endpoint, pull.environ))
+        (endpoint, chosen_dimensions(provider.name, endpoint, pull.environ, pull.projects))
         for endpoint in provider.endpoints
         if key.mode in endpoint.modes
     ]
-    return [_pull_endpoint(pull, endpoint, dimensions) for endpoint, dimensions in wanted]
+    results: list[PullResult] = []
+    waiting: list[_Asked] = []
+    for endpoint, dimensions in wanted:
+        waiting.append(_asked(pull, endpoint, dimensions))
+        if pull.accept_account is None or pull.accepted:
+            results += [_recorded(pull, one) for one in waiting]
+            waiting.clear()
+    return [*results, *(_recorded(pull, one) for one in waiting)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +121,32 @@ class _Answer:
     reach: LookbackExceededError | None = None
 
 
-def _pull_endpoint(pull: KeyPull, endpoint: Endpoint, dimensions: tuple[str, ...]) -> PullResult:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An endpoint that was asked, not recorded yet: what came of it, when, and what it took."""
+
+    endpoint: Endpoint
+    answer: _Answer
+    started_at: datetime
+    finished_at: datetime
+    requests: int
+    waited: float
+
+
+def _asked(pull: KeyPull, endpoint: Endpoint, dimensions: tuple[str, ...]) -> _Asked:
     started_at = pull.clock()
     counters = pull.client.counters
     sent_before, waited_before = counters.requests, counters.waited_s
     answer = _ask(pull, endpoint, dimensions, started_at)
     requests, waited = counters.requests - sent_before, counters.waited_s - waited_before
+    return _Asked(endpoint, answer, started_at, max(pull.clock(), started_at), requests, waited)
+
+
+def _recorded(pull: KeyPull, asked: _Asked) -> PullResult:
+    endpoint, answer, started_at = asked.endpoint, asked.answer, asked.started_at
+    requests, waited = asked.requests, asked.waited
+    if pull.refused and not pull.accepted and answer.fetched is not None:
+        answer = _Answer(answer.request, error=pull.refused[0], reach=answer.reach)
     out_of_reach = tuple(days_between(pull.first_day, answer.request.first_day)) if answer.reach else ()
     if out_of_reach:
         assert answer.reach is not None
@@ -134,7 +163,7 @@ def _pull_endpoint(pull: KeyPull, endpoint: Endpoint, dimensions: tuple[str, ...
         dimensions_asked=request.dimensions,
         projects=request.projects,
         started_at=started_at,
-        finished_at=max(pull.clock(), started_at),
+        finished_at=asked.finished_at,
         requests=requests,
         seconds_waited=waited,
         pages=len(fetched.pages) if fetched else 0,
@@ -210,6 +239,7 @@ def _accept(pull: KeyPull, fetched: FetchedRange) -> None:
         return
     try:
         pull.accept_account(fetched.account)
+        pull.accepted.append(fetched.account)
     except UsagePipelineError as refusal:
         pull.refused.append(refusal)
         raise
@@ -266,7 +296,7 @@ def _pages(fetched: FetchedRange) -> list[NewPage]:
 def _drift(fetched: FetchedRange) -> dict[str, object]:
     """What the answers had that their contract does not tell; empty where there is nothing to report.
 
-    ``pages`` is the number of the first page on which each was seen, by ``kind.name``.
+    By ``kind.name``, ``pages`` is the number of the first page on which each was seen, ``days`` the days that had it.
     """
     found = {
         "unknown_fields": fetched.drift.unknown_fields,
@@ -278,4 +308,5 @@ def _drift(fetched: FetchedRange) -> dict[str, object]:
     if told:
         seen = {f"{kind}.{name}" for kind, names in found.items() for name in names}
         told["pages"] = {name: page for name, page in fetched.drift_pages.items() if name in seen}
+        told["days"] = fetched.drift_days
     return told

@@ -14,9 +14,10 @@ from sqlalchemy import Engine
 
 from usage_pipeline.ledger.findings import Finding, days_with_findings, replace_findings_of_feed
 from usage_pipeline.ledger.provider_keys import ProviderKey, get_provider_key
-from usage_pipeline.ledger.pull_drift import DRIFT_CODES, SourceFinding, drift_of_days
+from usage_pipeline.ledger.pull_drift import DRIFT_CODES, SourceFinding, drift_of_days, first_drifted_day
 from usage_pipeline.ledger.reconciled import lock_reconciliation
 from usage_pipeline.ledger.workspaces import get_workspace
+from usage_pipeline.utc_days import days_between
 
 POLICY_WITHOUT_PROVIDER = "hermes_only"
 """The policy that leaves the provider's side out, and raises no findings about it."""
@@ -47,8 +48,10 @@ def settle_drift_findings(engine: Engine, key: ProviderKey, days: Sequence[date]
         return 0
     end_day = max(days) + timedelta(days=1)
     with engine.begin() as connection:
-        drifted = drift_of_days(connection, [key.feed_id], days)
-        noted = days_with_findings(connection, key.workspace_id, DRIFT_CODES, min(days), end_day, key.feed_id)
+        # A pull that was told on one of these days may now have to be told on an earlier one that it still stands for.
+        first_day = first_drifted_day(connection, key.feed_id, min(days))
+        drifted = drift_of_days(connection, [key.feed_id], days_between(first_day, end_day))
+        noted = days_with_findings(connection, key.workspace_id, DRIFT_CODES, first_day, end_day, key.feed_id)
     moved = 0
     for day in sorted(drifted.keys() | set(noted)):
         with engine.begin() as connection:

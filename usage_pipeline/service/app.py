@@ -26,6 +26,11 @@ from usage_pipeline.service.threads import Threads
 VERSION = "1"
 INGEST_PATH = "/api/ingest/hermes-usage"
 
+_WORDS = {
+    404: f"Nothing is served at this path. Hermes batches are posted to {INGEST_PATH}.",
+    405: f"This path does not take this method. Hermes batches go to {INGEST_PATH} with POST.",
+}
+
 RuntimeSource = Callable[[], AbstractContextManager[ServiceRuntime]]
 
 
@@ -49,6 +54,7 @@ def build_app(runtime_source: RuntimeSource) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # those pages load their scripts from other hosts
         redoc_url=None,
+        redirect_slashes=False,  # whoever follows would carry the token along, behind a proxy to an address without TLS
     )
     app.add_middleware(Edge)
     app.add_exception_handler(HTTPException, _as_json)
@@ -104,5 +110,6 @@ def _description(app: FastAPI) -> dict[str, Any]:
 async def _as_json(_request: Request, error: Exception) -> Response:
     """A path or a method that is not served."""
     assert isinstance(error, HTTPException)
-    words = HTTPStatus(error.status_code).phrase
-    return JsonAnswer({"error": f"{words}.", "code": words.lower().replace(" ", "_")}, error.status_code, error.headers)
+    phrase = HTTPStatus(error.status_code).phrase
+    words = _WORDS.get(error.status_code, f"{phrase}.")
+    return JsonAnswer({"error": words, "code": phrase.lower().replace(" ", "_")}, error.status_code, error.headers)

@@ -56,3 +56,16 @@ def test_a_name_with_control_characters_is_refused(command: CommandLine, written
 def test_markup_in_a_name_is_printed_as_it_is(command: CommandLine) -> None:
     command.done("workspace", "add", "acme", "--name", "[red]Acme[/red]")
     assert "[red]Acme[/red]" in command.done("workspace", "list").out
+
+
+def test_the_policy_is_changed_and_said_to_need_the_past_anew(acme: CommandLine) -> None:
+    assert "backfill" in acme.done("workspace", "set", "acme", "--policy", "hermes_first").out
+    assert acme.done("workspace", "list", "--json").json[0]["policy"] == "hermes_first"
+    assert "already" in acme.done("workspace", "set", "acme", "--policy", "hermes_first").out
+
+
+def test_a_policy_or_workspace_that_is_not_known_is_refused(acme: CommandLine, written: Written) -> None:
+    before = written()
+    acme.refused("policy_unknown", "workspace", "set", "acme", "--policy", "both")
+    acme.refused("workspace_unknown", "workspace", "set", "other", "--policy", "hermes_first")
+    assert written() == before

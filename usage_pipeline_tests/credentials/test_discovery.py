@@ -220,3 +220,17 @@ def test_an_account_that_is_told_to_a_narrowed_key_meets_its_former_scopes_too(s
 def test_a_proxys_account_is_its_host_and_path(base_url: str, account: str) -> None:
     assert account_of_proxy(provider("litellm"), base_url) == account
     assert account_of_proxy(provider("openai"), base_url) is None
+
+
+def test_reports_without_rows_of_another_account_do_not_empty_a_keys_figures(scenario: Scenario) -> None:
+    """An empty report names no account: what it says holds only once no other report contradicts it."""
+    key = spending(scenario)
+    scenario.pull(key, D)
+    scenario.settle(D)
+    key.account.forget()
+    key.account.organisation = "org-Other"
+    key.account.spend(utc(D, 9), 10, "text-embedding-3-small", endpoint="embeddings")
+    with pytest.raises(PermanentError, match="account_contradicted"):
+        scenario.at(NOW + timedelta(hours=1)).pull(key, D)
+    scenario.settle(D)
+    assert scenario.row(D, family="text")["counted"]["tokens"]["output"] == 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -148,6 +149,27 @@ def test_a_clock_five_minutes_ahead_is_accepted_and_one_beyond_is_not() -> None:
     with pytest.raises(PayloadRefusedError) as caught:
         parse(v2(generatedAt="2026-03-12T09:30:01Z"), received_at)
     assert (caught.value.code, caught.value.where) == ("payload_from_the_future", "generatedAt")
+    assert "clock" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("generatedAt",), ("environment",), ("workspace",), ("workspace", "slug"), ("rollups",),
+        ("rollups", 0, "models"), ("rollups", 0, "requests"), ("repositoryRollups",),
+    ],
+    ids=written,
+)  # fmt: skip
+def test_a_missing_field_is_called_missing(path: Path) -> None:
+    error = refused(changed(path, ABSENT))
+    assert (error.where, error.what) == (written(path), "is missing")
+
+
+def test_a_packed_body_that_nobody_announced_is_called_packed() -> None:
+    with pytest.raises(PayloadRefusedError) as caught:
+        parse_payload(gzip.compress(b"{}"), received_at=RECEIVED_AT)
+    assert caught.value.code == "payload_not_json"
+    assert "Content-Encoding: gzip" in caught.value.remedy
 
 
 def test_a_payload_of_another_age_is_refused() -> None:

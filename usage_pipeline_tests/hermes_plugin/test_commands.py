@@ -207,6 +207,18 @@ def test_doctor_finds_nothing_wrong_after_a_sync(
     assert "Authorization" not in server.requests[-1].headers
 
 
+def test_doctor_tells_no_success_yet_from_an_old_one(
+    home: Path, server: Answering, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("USAGE_PIPELINE_DB_PATH", str(home / "missing.db"))
+        assert main(["sync"]) == 5
+    capsys.readouterr()
+    assert main(["doctor", "--json"]) == 0
+    (warning,) = _said(capsys)["warnings"]
+    assert warning.startswith("never_synced")
+
+
 def test_doctor_tries_the_token_only_when_told_to(
     home: Path, server: Answering, capsys: pytest.CaptureFixture[str]
 ) -> None:

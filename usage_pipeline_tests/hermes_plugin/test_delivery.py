@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 from email.utils import formatdate
 
@@ -109,6 +110,26 @@ def test_a_refusal_is_not_repeated_and_says_what_to_do(status: int) -> None:
     assert (caught.value.code, caught.value.status, len(server.requests), clock.slept) == ("refused", 3, 1, [])
     assert "days[0].usageDate" in str(caught.value)
     assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "remedy"),
+    [
+        (400, "payload_labels_contradict", "each profile needs a feed and a token of its own"),
+        (400, "payload_from_the_future", "Set this machine's clock"),
+        (400, "payload_version_unknown", "newer release"),
+        (400, "payload_contract", "the field that it names"),
+        (401, "token_refused", "usage-pipeline hermes rotate-token"),
+        (403, "feed_disabled", "usage-pipeline hermes enable"),
+    ],
+)
+def test_a_refusal_says_what_to_do_about_its_cause(status: int, code: str, remedy: str) -> None:
+    refusal = Scripted(status, json.dumps({"error": "why", "code": code}).encode())
+    with Answering(refusal) as server, pytest.raises(PluginError) as caught:
+        deliver(b"{}", _config(server.url), Clock().waiting())
+    assert remedy in caught.value.remedy
+    # A second feed for the same install would count its usage twice.
+    assert "add-feed" not in caught.value.remedy
 
 
 def test_a_redirect_is_not_followed_since_it_would_carry_the_token_away() -> None:

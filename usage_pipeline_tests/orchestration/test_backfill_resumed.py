@@ -232,3 +232,16 @@ def test_the_command_takes_either_days_or_resume(store: Store) -> None:
     for words in (("--resume", "--from", str(FROM)), ("--resume", "--key", OPENAI), ("--to", str(TO)), ()):
         assert "usage-pipeline backfill" in command.refused("usage", "backfill", *words)
     command.refused("nothing_to_resume", "backfill", "--resume")
+
+
+def test_a_backfill_with_pulls_that_were_turned_off_is_not_over(store: Store, sandbox: SandboxServer) -> None:
+    failing(sandbox, USAGE[OPENAI])
+    assert store.run(day(0), day(1)).failed
+    sandbox.switch(faults=[])
+    store.environ["USAGE_DISABLED_PROVIDERS"] = "openai"
+    assert store.resume().ok
+    del store.environ["USAGE_DISABLED_PROVIDERS"]
+    sandbox.forget_requests()
+    assert store.resume().ok
+    assert asked(sandbox) == {(OPENAI, day(0))}
+    assert store.unfinished() == 0

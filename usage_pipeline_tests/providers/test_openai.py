@@ -77,6 +77,11 @@ def test_the_key_is_sent_as_a_bearer_token() -> None:
         ("page_unreadable", b"[]"),
         ("page_unreadable", b'{"error": {"message": "no"}}'),
         ("page_unreadable", b'{"data": [{"start_time": 99999999999999999}]}'),
+        pytest.param(
+            "page_unreadable",
+            b'{"data": [{"start_time": 1, "results": ' + b"[" * 200_000 + b"]" * 200_000 + b"}]}",
+            id="nested without end",
+        ),
         ("page_unreadable", b'{"data": [{"start_time": "soon", "results": []}]}'),
         ("results_missing", b'{"data": [{"start_time": 1730419200}]}'),
         ("results_missing", b'{"data": [{"start_time": 1730419200, "results": null}]}'),

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from usage_pipeline.ledger.feed_settings import set_projects
 from usage_pipeline_tests.providers.loopback import Answer, Loopback, serving
 from usage_pipeline_tests.providers.reading import FIXTURES
 from usage_pipeline_tests.scripted.scenario import Scenario, scenario_on
@@ -145,3 +146,21 @@ def test_two_days_of_a_proxy_whose_hours_come_in_parts(scenario: Scenario) -> No
         scenario.settle(SUNDAY)
 
     assert events(scenario, "spend_logs") == [before[0], (SUNDAY, "gpt-5", "openai", 1160, 20, 118, 4), before[2]]
+
+
+def test_a_proxys_day_under_another_scope_is_read_anew_though_the_answer_is_the_same(scenario: Scenario) -> None:
+    proxy = Proxy(
+        call("2025-08-24T09:00:00.000Z", 100, 10, team_id="team-a"),
+        call("2025-08-24T09:10:00.000Z", 50, 5, team_id="team-b"),
+    )
+    with serving(Loopback(by_path=proxy)) as server:
+        scenario.served.url = server.url
+        key = scenario.register("litellm", organization=None)
+        scenario.pull(key, SUNDAY)
+        scenario.settle(SUNDAY)
+        assert events(scenario, "spend_logs") == [(SUNDAY, "gpt-5", "openai", 150, 0, 15, 2)]
+        with scenario.runtime.engine.begin() as connection:
+            set_projects(connection, key.key.feed_id, key.slug, ["team-a"], SUNDAY, NOW)
+        scenario.at(NOW + timedelta(hours=1)).pull(key, SUNDAY)
+        scenario.settle(SUNDAY)
+    assert events(scenario, "spend_logs") == [(SUNDAY, "gpt-5", "openai", 100, 0, 10, 1)]

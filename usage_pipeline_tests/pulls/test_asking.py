@@ -9,7 +9,7 @@ import pytest
 
 from usage_pipeline.errors import InvalidInputError
 from usage_pipeline.ledger.learned_limits import LearnedLimits
-from usage_pipeline.providers.anthropic import MESSAGES
+from usage_pipeline.providers.anthropic import COST_REPORT, MESSAGES
 from usage_pipeline.providers.litellm_spend_logs import SPEND_LOGS
 from usage_pipeline.providers.openai import COSTS
 from usage_pipeline.providers.refusals import AskedTooMuchError
@@ -121,3 +121,11 @@ def test_a_dimension_is_asked_for_from_the_day_on_that_it_exists() -> None:
 
 def test_costs_are_asked_for_in_days_whatever_the_keys_grain() -> None:
     assert request_for(COSTS, FIRST, END, "1h", ("label",), (), LearnedLimits()).width == "1d"
+
+
+def test_a_scope_that_cannot_be_asked_for_needs_the_project_of_each_row() -> None:
+    environ = {"ANTHROPIC_COST_REPORT_DIMENSIONS": "label", "ANTHROPIC_MESSAGES_DIMENSIONS": "model"}
+    with pytest.raises(InvalidInputError, match=r"dimension_needed.*ANTHROPIC_COST_REPORT_DIMENSIONS.*project_id"):
+        chosen_dimensions("anthropic", COST_REPORT, environ, ("wrkspc_a",))
+    assert chosen_dimensions("anthropic", COST_REPORT, environ) == ("label",)
+    assert chosen_dimensions("anthropic", MESSAGES, environ, ("wrkspc_a",)) == ("model",)  # asked for by its scope

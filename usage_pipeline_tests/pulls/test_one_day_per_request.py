@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -154,3 +154,13 @@ def test_the_account_that_an_answer_names_is_told() -> None:
     pages = Pages({MONDAY: [{"calls": []}], TUESDAY: [{"calls": [], "organization": "org-acme"}]})
     assert fetch(pages).account == "org-acme"
     assert fetch(Pages({MONDAY: [{"calls": []}]}), days=1).account is None
+
+
+def test_a_days_digest_does_not_hang_on_the_size_of_its_pages() -> None:
+    large = [{"calls": [call(1, 5), call(1, 6), call(9, 7)]}]
+    small = [{"calls": [call(1, 5)], "next": "1"}, {"calls": [call(1, 6), call(9, 7)]}]
+    assert fetch(Pages({MONDAY: large}), days=1).days[0] == replace(
+        fetch(Pages({MONDAY: small}), days=1).days[0], buckets=2
+    )
+    other = [{"calls": [call(1, 5)], "next": "1"}, {"calls": [call(9, 6), call(9, 7)]}]
+    assert fetch(Pages({MONDAY: large}), days=1).days[0].digest != fetch(Pages({MONDAY: other}), days=1).days[0].digest

@@ -56,6 +56,10 @@ def without_user(result: Json) -> None:
     result["user_id"] = None
 
 
+def as_it_is(result: Json) -> None:
+    pass
+
+
 def off_by_one(result: Json) -> None:
     result["input_tokens"] += 1
 
@@ -110,15 +114,15 @@ def test_a_page_of_a_range_is_named_by_its_number_there(scenario: Scenario) -> N
     assert f"raw page {of_range}/1" in drifted(scenario)[0]["explanation"]
 
 
-def test_a_range_tells_its_drift_on_its_last_day(scenario: Scenario) -> None:
+def test_a_range_tells_its_drift_once_on_the_last_day_that_had_it(scenario: Scenario) -> None:
     key, account = spent(scenario)
     account.change = with_field
     scenario.pull(key, D, D + timedelta(days=3))
     scenario.settle(D, D + timedelta(days=1), D + timedelta(days=2))
     assert [drift(scenario, D + timedelta(days=n)) for n in range(3)] == [
-        [],
-        [],
         [("answer_unknown_field", "reflection_tokens")],
+        [],
+        [],
     ]
 
 
@@ -213,3 +217,32 @@ def test_a_pull_leaves_findings_that_are_not_about_its_answers_alone(scenario: S
     scenario.pull(key, D)
     scenario.pull(other, D)
     assert scenario.findings(D) == before
+
+
+def test_a_newer_clean_pull_of_the_last_day_leaves_what_the_days_before_it_had(scenario: Scenario) -> None:
+    key, account = spent(scenario)
+    account.change = with_field
+    last = D + timedelta(days=2)
+    scenario.pull(key, D, last + timedelta(days=1))
+    assert [drift(scenario, D + timedelta(days=n)) for n in range(3)] == [
+        [("answer_unknown_field", "reflection_tokens")],  # the only day that had it
+        [],
+        [],
+    ]
+    account.change = as_it_is
+    scenario.at(SETTLED + timedelta(hours=1)).pull(key, last)
+    assert drift(scenario) == [("answer_unknown_field", "reflection_tokens")]
+    scenario.at(SETTLED + timedelta(hours=2)).pull(key, D)
+    assert drift(scenario) == []
+
+
+def test_drift_of_several_days_moves_to_the_last_one_that_still_stands(scenario: Scenario) -> None:
+    key, account = spent(scenario)
+    account.uses += [Use(utc(D + timedelta(days=n), 9), output=10, project="proj", api_key="key") for n in (1, 2)]
+    account.change = with_field
+    last = D + timedelta(days=2)
+    scenario.pull(key, D, last + timedelta(days=1))
+    assert [len(drift(scenario, D + timedelta(days=n))) for n in range(3)] == [0, 0, 1]
+    account.change = as_it_is
+    scenario.at(SETTLED + timedelta(hours=1)).pull(key, last)
+    assert [len(drift(scenario, D + timedelta(days=n))) for n in range(3)] == [0, 1, 0]

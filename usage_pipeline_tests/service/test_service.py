@@ -32,8 +32,19 @@ def test_the_schema_of_payload_v3_is_published(service: Service) -> None:
 
 
 def test_unknown_paths_and_methods_are_answered_in_json(service: Service) -> None:
-    assert service.get("/nothing").json() == {"error": "Not Found.", "code": "not_found"}
-    assert service.get(INGEST).json()["code"] == "method_not_allowed"
+    nothing = service.get("/nothing").json()
+    assert nothing["code"] == "not_found"
+    assert INGEST in nothing["error"]  # whoever gave the plugin the server alone learns the path
+    refused = service.get(INGEST).json()
+    assert refused["code"] == "method_not_allowed"
+    assert "POST" in refused["error"]
+
+
+def test_no_address_leads_to_another_since_the_token_would_travel_along(service: Service) -> None:
+    # Behind a proxy with TLS the server would even name the address without it.
+    answer = service.get(f"{INGEST}/")
+    assert answer.status_code == 404
+    assert "Location" not in answer.headers
 
 
 def test_the_description_names_every_status_of_the_ingest(service: Service) -> None:
