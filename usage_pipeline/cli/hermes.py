@@ -262,7 +262,7 @@ def rotate_token(
     if as_json:
         print_json({"slug": slug, "token": token})
     else:
-        ends = f"in {grace_hours} hours" if grace_hours else "now"
+        ends = f"in {grace_hours} {'hour' if grace_hours == 1 else 'hours'}" if grace_hours else "now"
         print_line(f"Hermes feed {slug} has a new token, shown only now; an old one ends {ends}:")
         print_line(token)
 
@@ -344,11 +344,9 @@ def _read(path: Path) -> _PayloadFile:
 def _of_file(payload: _PayloadFile, refused: InvalidInputError) -> InvalidInputError:
     """The refusal with the file that it is about, and what became of it."""
     where = f"{payload.name}: {refused.where}" if refused.where else payload.name
-    kept = (
-        "It is kept (see: usage-pipeline hermes refused), and nothing of it counts."
-        " Send a payload that keeps the contract."
-    )
-    return InvalidInputError(refused.code, refused.what, where=where, remedy=f"{refused.remedy} {kept}".strip())
+    remedy = refused.remedy or "Send a payload that keeps the contract."
+    kept = "The payload is kept (see: usage-pipeline hermes refused), and nothing of it counts."
+    return InvalidInputError(refused.code, refused.what, where=where, remedy=f"{remedy} {kept}")
 
 
 def _check_slug(slug: str) -> None:
