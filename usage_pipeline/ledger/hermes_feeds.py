@@ -57,11 +57,6 @@ class HermesFeed:
     bound_environment: str | None
     created_at: datetime
 
-    @property
-    def registration_order(self) -> int:
-        """Of two feeds, the one with the lesser number was registered earlier."""
-        return self.feed_id
-
 
 def check_days_back(days_back: int | None) -> int | None:
     """``days_back`` if it is a number of days that the plugin can send.

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, text
 
+from usage_pipeline.utc_days import day_end, day_start
+
 
 @dataclass(frozen=True, slots=True)
 class NewPull:
@@ -51,10 +53,10 @@ class NewPage:
 
 
 class StoredPage(NamedTuple):
-    """A raw page as kept: the days that it touches (inclusive) and its verbatim body, compressed."""
+    """A raw page as kept: the half-open instants that were asked for (UTC), and its verbatim body, compressed."""
 
-    first_day: date
-    last_day: date
+    asked_from: datetime
+    asked_until: datetime
     body_zstd: bytes
 
 
@@ -165,17 +167,19 @@ def stream_pages(connection: Connection, pull_id: int, first_day: date, last_day
     """The raw pages of a pull that touch the days (inclusive), in order, one body at a time."""
     listed = connection.execute(
         text(
-            "SELECT page_number, first_day, last_day FROM raw_pages WHERE pull_id = :pull_id"
+            "SELECT page_number, first_day, last_day, CAST(query ->> 'start' AS timestamptz),"
+            " CAST(query ->> 'end' AS timestamptz) FROM raw_pages WHERE pull_id = :pull_id"
             " AND first_day <= :last_day AND last_day >= :first_day ORDER BY page_number"
         ),
         {"pull_id": pull_id, "first_day": first_day, "last_day": last_day},
     )
-    for number, first, last in listed.all():
+    for number, first, last, asked_from, asked_until in listed.all():
         body = connection.execute(
             text("SELECT body_zstd FROM raw_pages WHERE pull_id = :pull_id AND page_number = :number"),
             {"pull_id": pull_id, "number": number},
         ).scalar_one()
-        yield StoredPage(first, last, bytes(body))
+        # Pages of before the query's instants were kept say by their days what was asked for.
+        yield StoredPage(asked_from or day_start(first), asked_until or day_end(last), bytes(body))
 
 
 def _insert_pull(connection: Connection, pull: NewPull) -> int:

@@ -20,7 +20,6 @@ from usage_pipeline.ledger.pulls import PullDay, StoredPage, pull_days_since, st
 from usage_pipeline.ledger.slices import Slice
 from usage_pipeline.providers.contract import WIDTH_SECONDS, Bucket, Endpoint, PageQuery, Provider
 from usage_pipeline.pulls.ranges import floor_to_grid
-from usage_pipeline.utc_days import day_end, day_start
 
 Days = Iterator[tuple[date, Iterator[Bucket]]]
 
@@ -66,8 +65,8 @@ class StoredAnswers:
 
     def _page(self, word: PullDay, stored: StoredPage) -> Sequence[Bucket]:
         asked = PageQuery(
-            day_start(stored.first_day),
-            day_end(stored.last_day),
+            stored.asked_from,
+            stored.asked_until,
             _WIDTHS[word.window_seconds],
             word.dimensions_asked,
             word.projects,

@@ -100,3 +100,14 @@ def test_a_key_of_the_other_kind_is_told_where_it_belongs(scenario: Scenario) ->
 
     with pytest.raises(PermanentError, match="belongs under mode admin"):
         scenario.pull(key, DAY)
+
+
+def test_what_an_answer_has_beyond_the_moment_of_asking_is_not_stored_either(scenario: Scenario) -> None:
+    key = registered(scenario)
+    key.account.uses.append(Use(utc(DAY, 12, 30), output=1_000, requests=1))
+    scenario.at(utc(DAY, 12, 20))  # the report has a row of 12:30 all the same, as a clock that differs makes it
+    pulled = scenario.pull(key, DAY)
+    scenario.settle(DAY)
+
+    assert {result.endpoint: result.rows for result in pulled.endpoints}["legacy_completions"] == 3
+    assert events(scenario, "legacy_completions") == [told(utc(DAY, 9), 0, 0, 300, 3)]
