@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from usage_pipeline.ledger.hermes_feeds import add_hermes_feed
 from usage_pipeline.ledger.provider_keys import NewProviderKey, add_provider_key
 from usage_pipeline.ledger.workspaces import Workspace, add_workspace
 from usage_pipeline.orchestration.assets import RAW_PROVIDER_PULLS
+from usage_pipeline.orchestration.instance import open_instance
 from usage_pipeline.orchestration.partitions import PROVIDER_KEYS, DaySpan, day_range_tags, key_range_tags
 from usage_pipeline.orchestration.resources import given
 from usage_pipeline.sandbox import (
@@ -141,6 +143,26 @@ class Pipeline:
         """One value of the store."""
         with self.runtime.engine.connect() as connection:
             return connection.execute(text(statement), parameters).scalar_one()
+
+
+@pytest.fixture(scope="session")
+def set_up_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a new instance: setting one up costs more than a backfill of a day."""
+    home = tmp_path_factory.mktemp("dagster-template")
+    with open_instance({"USAGE_HOME": str(home)}) as instance:
+        instance.get_runs()
+        instance.get_dynamic_partitions("provider_keys")
+    return home / "dagster"
+
+
+@pytest.fixture
+def instance_in_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One instance in memory for all backfills of a test, at a third of the time: what they go by is in the store."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        monkeypatch.setattr(
+            "usage_pipeline.orchestration.backfill.open_instance", lambda _environ: nullcontext(instance)
+        )
+        yield
 
 
 @pytest.fixture

@@ -17,16 +17,6 @@ from usage_pipeline.stages import Runtime
 from usage_pipeline_tests.orchestration.conftest import ANTHROPIC, FIRST_DAY, OPENAI, day
 
 
-@pytest.fixture(scope="session")
-def set_up_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a new instance: setting one up costs more than a backfill of a day."""
-    home = tmp_path_factory.mktemp("dagster-template")
-    with open_instance({"USAGE_HOME": str(home)}) as instance:
-        instance.get_runs()
-        instance.get_dynamic_partitions("provider_keys")
-    return home / "dagster"
-
-
 @pytest.fixture
 def backfill(
     runtime: Runtime, environ: dict[str, str], set_up_instance: Path, monkeypatch: pytest.MonkeyPatch
@@ -73,6 +63,7 @@ def test_a_backfill_runs_every_stage_and_check_and_keeps_the_runs(backfill: _Bac
         assert str(day(0)) in instance.get_materialized_partitions(dg.AssetKey("reconciled_usage"))
 
 
+@pytest.mark.usefixtures("instance_in_memory")
 def test_a_second_backfill_changes_nothing(backfill: _Backfill) -> None:
     backfill()
     with backfill.runtime.engine.connect() as connection:
@@ -85,6 +76,7 @@ def test_a_second_backfill_changes_nothing(backfill: _Backfill) -> None:
     assert history == 0
 
 
+@pytest.mark.usefixtures("instance_in_memory")
 def test_a_key_that_fails_holds_up_neither_the_others_nor_what_comes_after(
     backfill: _Backfill, sandbox: SandboxServer
 ) -> None:
@@ -102,6 +94,7 @@ def test_a_key_that_fails_holds_up_neither_the_others_nor_what_comes_after(
     assert f"raw_provider_pulls {OPENAI}, 2025-03-01 to 2025-03-01: {failed.error}" in str(raised.value)
 
 
+@pytest.mark.usefixtures("instance_in_memory")
 def test_a_pull_that_is_turned_off_is_skipped_with_its_reason_and_is_no_failure(
     backfill: _Backfill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,12 +107,14 @@ def test_a_pull_that_is_turned_off_is_skipped_with_its_reason_and_is_no_failure(
     assert outcome.ok
 
 
+@pytest.mark.usefixtures("instance_in_memory")
 def test_only_the_named_keys_are_pulled_and_others_keep_what_they_have(backfill: _Backfill) -> None:
     outcome = backfill(1, ANTHROPIC)
     assert outcome.keys == (ANTHROPIC,)
     assert [stage.key for stage in outcome.stages if stage.key] == [ANTHROPIC]
 
 
+@pytest.mark.usefixtures("instance_in_memory")
 def test_a_long_range_is_pulled_chunk_by_chunk(backfill: _Backfill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usage_pipeline.orchestration.backfill.PULL_DAYS_MAX", 1)
     outcome = backfill(2, OPENAI)

@@ -27,16 +27,6 @@ CHUNKS = (date(2025, 3, 1), date(2025, 3, 3), date(2025, 3, 5))
 USAGE = {OPENAI: "/v1/organization/usage/completions", ANTHROPIC: "/v1/organizations/usage_report/messages"}
 
 
-@pytest.fixture(scope="session")
-def set_up_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a new instance: setting one up costs more than a backfill of a day."""
-    home = tmp_path_factory.mktemp("dagster-template")
-    with open_instance({"USAGE_HOME": str(home)}) as instance:
-        instance.get_runs()
-        instance.get_dynamic_partitions("provider_keys")
-    return home / "dagster"
-
-
 @pytest.fixture
 def store(
     environ: dict[str, str], set_up_instance: Path, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
@@ -64,7 +54,8 @@ def failing(sandbox: SandboxServer, path: str) -> None:
 
 
 @pytest.fixture
-def chunks_of_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+def chunks_of_a_day(instance_in_memory: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of one day."""
     monkeypatch.setattr("usage_pipeline.orchestration.backfill.PULL_DAYS_MAX", 1)
 
 
@@ -131,6 +122,7 @@ def test_what_failed_is_tried_again_and_only_its_days_are_reconciled_again(
         store.resume()
 
 
+@pytest.mark.usefixtures("instance_in_memory")
 def test_a_backfill_that_fails_again_can_go_on_again(store: Store, sandbox: SandboxServer) -> None:
     failing(sandbox, "/v1/organization/*")
     assert store.run(day(0), day(1)).failed
@@ -189,6 +181,7 @@ def test_a_pull_that_was_turned_off_is_made_when_it_is_on_again(
     assert asked(sandbox) == {(key, day(n)) for key in (OPENAI, ANTHROPIC) for n in (0, 1)}
 
 
+@pytest.mark.usefixtures("instance_in_memory")
 def test_a_plain_backfill_asks_for_everything_anew_and_tells_of_the_unfinished_one(
     store: Store, sandbox: SandboxServer
 ) -> None:
@@ -206,6 +199,7 @@ def test_a_plain_backfill_asks_for_everything_anew_and_tells_of_the_unfinished_o
         store.resume()
 
 
+@pytest.mark.usefixtures("instance_in_memory")
 def test_other_days_or_keys_are_no_ground_for_a_note(store: Store, sandbox: SandboxServer) -> None:
     failing(sandbox, "/v1/organization/*")
     store.run(day(0), day(1))
@@ -216,6 +210,7 @@ def test_other_days_or_keys_are_no_ground_for_a_note(store: Store, sandbox: Sand
     assert store.unfinished() == 1
 
 
+@pytest.mark.usefixtures("instance_in_memory")
 def test_a_backfill_that_another_process_is_at_is_left_to_it(store: Store, sandbox: SandboxServer) -> None:
     failing(sandbox, "/v1/organization/*")
     store.run(day(0), day(1))
@@ -234,6 +229,7 @@ def test_the_command_takes_either_days_or_resume(store: Store) -> None:
     command.refused("nothing_to_resume", "backfill", "--resume")
 
 
+@pytest.mark.usefixtures("instance_in_memory")
 def test_a_backfill_with_pulls_that_were_turned_off_is_not_over(store: Store, sandbox: SandboxServer) -> None:
     failing(sandbox, USAGE[OPENAI])
     assert store.run(day(0), day(1)).failed

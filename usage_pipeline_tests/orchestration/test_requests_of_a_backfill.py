@@ -120,6 +120,7 @@ def test_a_long_range_takes_the_fewest_requests_that_the_limits_allow(
 
 
 @pytest.mark.parametrize("grain", ["1h"])
+@pytest.mark.usefixtures("instance_in_memory")
 def test_a_run_of_a_real_backfill_asks_as_often(store: Store, sandbox: SandboxServer) -> None:
     first, end = date(2025, 3, 1), date(2025, 3, 9)
     assert store.run(first, end).ok
