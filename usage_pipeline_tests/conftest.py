@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import make_url
 
 from usage_pipeline.errors import InvalidInputError
@@ -65,28 +66,112 @@ def migrated_template(database_server: DatabaseServer) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def kept_databases(database_server: DatabaseServer) -> Iterator[dict[str, str | None]]:
+    """Databases with the newest schema and no rows, each with a digest of its schema, that wait for the next test: to
+    empty one is ten times faster than to copy one."""
+    kept: dict[str, str | None] = {}
+    yield kept
+    for name in kept:
+        _drop(database_server, name)
+
+
 @pytest.fixture
-def migrated_database(database_server: DatabaseServer, migrated_template: str) -> Iterator[str]:
-    """The SQLAlchemy URL of a new database with the ledger's newest schema and no rows, dropped after the test."""
-    with _database(database_server, template=migrated_template) as url:
-        yield url
+def migrated_database(
+    database_server: DatabaseServer, migrated_template: str, kept_databases: dict[str, str | None]
+) -> Iterator[str]:
+    """The SQLAlchemy URL of a database of the test's own with the ledger's newest schema and no rows."""
+    if not kept_databases:
+        made = _create(database_server, migrated_template)
+        kept_databases[made] = _schema_of(database_server, made)
+    name, as_made = kept_databases.popitem()
+    yield _url(database_server, name)
+    _end_sessions(database_server, name)
+    if _schema_of(database_server, name) == as_made:
+        _empty(database_server, name)
+        kept_databases[name] = as_made
+    else:
+        _drop(database_server, name)
 
 
 @contextlib.contextmanager
 def _database(server_in_use: DatabaseServer, *, template: str) -> Iterator[str]:
+    name = _create(server_in_use, template)
+    try:
+        yield _url(server_in_use, name)
+    finally:
+        _drop(server_in_use, name)
+
+
+def _create(server_in_use: DatabaseServer, template: str) -> str:
     name = f"test_{uuid.uuid4().hex}"
-    named = sql.Identifier(name)
     # Copying files is several times faster than logging pages where checkpoints need not reach the disk.
     strategy = sql.SQL("file_copy" if server_in_use.embedded else "wal_log")
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}")
-    _execute(server_in_use, create.format(named, sql.Identifier(template), strategy))
-    try:
-        yield make_url(server_in_use.url).set(database=name).render_as_string(hide_password=False)
-    finally:
-        _execute(server_in_use, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(named))
+    _execute(server_in_use, create.format(sql.Identifier(name), sql.Identifier(template), strategy))
+    return name
 
 
-def _execute(server_in_use: DatabaseServer, statement: sql.Composable) -> None:
+def _drop(server_in_use: DatabaseServer, name: str) -> None:
+    _execute(server_in_use, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _url(server_in_use: DatabaseServer, name: str) -> str:
+    return make_url(server_in_use.url).set(database=name).render_as_string(hide_password=False)
+
+
+def _end_sessions(server_in_use: DatabaseServer, name: str) -> None:
+    """End what a test left open, or a process that it killed: it would hold locks."""
+    ended = sql.SQL("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = {}")
+    _execute(server_in_use, ended.format(sql.Literal(name)))
+
+
+_SCHEMA = """
+SELECT md5(concat(
+    (SELECT string_agg(concat_ws(' ', c.relname, c.relkind, a.attname, a.atttypid, a.attnotnull), ','
+                       ORDER BY c.relname, a.attnum) FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+     WHERE c.relnamespace = 'public'::regnamespace AND NOT a.attisdropped),
+    (SELECT string_agg(concat_ws(' ', conname, pg_get_constraintdef(oid)), ',' ORDER BY conname) FROM pg_constraint),
+    (SELECT string_agg(concat_ws(' ', tgname, tgenabled), ',' ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal),
+    (SELECT string_agg(version_num, ',') FROM alembic_version),
+    (SELECT string_agg(setconfig::text, ',') FROM pg_db_role_setting WHERE setdatabase = (
+        SELECT oid FROM pg_database WHERE datname = current_database()))
+))
+"""
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+_NUMBER_FROM_ONE = (
+    "SELECT setval(format('%I.%I', schemaname, sequencename), start_value, false) FROM pg_sequences"
+    " WHERE last_value IS NOT NULL"
+)
+
+
+def _schema_of(server_in_use: DatabaseServer, name: str) -> str | None:
+    """A digest of the schema: a test may have migrated, or broken something on purpose; None if there is no reading."""
+    with _connected(server_in_use, name) as connection:
+        try:
+            row = connection.execute(sql.SQL(_SCHEMA)).fetchone()
+        except psycopg.errors.UndefinedTable:
+            return None
+        return None if row is None else str(row[0])
+
+
+def _empty(server_in_use: DatabaseServer, name: str) -> None:
+    """Delete every row, ten times faster than truncating dozens of tables, and start the numbers anew."""
+    with _connected(server_in_use, name) as connection:
+        tables = [sql.Identifier(row[0]) for row in connection.execute(sql.SQL(_TABLES))]
+        connection.execute("SET session_replication_role = replica")  # in any order
+        connection.execute(sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(table) for table in tables))
+        connection.execute(sql.SQL(_NUMBER_FROM_ONE))
+
+
+@contextlib.contextmanager
+def _connected(server_in_use: DatabaseServer, name: str) -> Iterator[psycopg.Connection]:
+    conninfo = make_conninfo(server_in_use.psycopg_conninfo, dbname=name)
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        yield connection
+
+
+def _execute(server_in_use: DatabaseServer, statement: sql.SQL | sql.Composed) -> None:
     with psycopg.connect(server_in_use.psycopg_conninfo, autocommit=True) as connection:
         connection.execute(statement)
 
