@@ -125,7 +125,8 @@ class Bench:
         with self.engine.begin() as connection:
             connection.execute(
                 text(
-                    "TRUNCATE reconciliations, reconciled_usage, reconciled_usage_history, reconciled_shares, findings"
+                    "TRUNCATE reconciliations, reconciled_usage, reconciled_usage_history, reconciled_shares, findings,"
+                    " prices_in_force"
                 )
             )
 

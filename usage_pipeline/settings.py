@@ -14,13 +14,34 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.errors import InvalidInputError
 
+# Entries of a list of URLs: commas may also stand within one.
+_BETWEEN_URLS: Final = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*:)")
+_CRON_FIELD: Final = re.compile(r"[0-9A-Za-z*/,#-]+", re.ASCII)
 _SETTLING_OF_ONE: Final = re.compile(r"([A-Z][A-Z0-9_]*)_SETTLING_HOURS", re.ASCII)
 
 
-def _setting(default: Any, variable: str, doc: str) -> Any:
-    return field(default=default, metadata={"variable": variable, "doc": doc})
+def _setting(default: Any, variable: str, doc: str, **more: Any) -> Any:
+    """``choices``: the texts that are taken. ``read``: what makes the value of the text."""
+    return field(default=default, metadata={"variable": variable, "doc": doc, **more})
+
+
+def _urls(variable: str, text: str) -> tuple[Secret, ...]:
+    return tuple(Secret(entry.strip(), where=variable) for entry in _BETWEEN_URLS.split(text.strip(" ,")))
+
+
+def _secret(variable: str, text: str) -> Secret:
+    return Secret(text, where=variable)
+
+
+def _cron(variable: str, text: str) -> str:
+    """Five fields; what each of them may say is checked where the schedule is made."""
+    fields = text.split()
+    if len(fields) != 5 or not all(_CRON_FIELD.fullmatch(one) for one in fields):
+        raise malformed_setting(variable, "a cron string of five fields, such as 20 * * * *")
+    return " ".join(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +75,28 @@ class Settings:
     backfill_days_first: int = _setting(
         30, "USAGE_BACKFILL_DAYS_FIRST", "How many days the first pull of a new key reaches back."
     )
-    look_back_days: int = _setting(4, "USAGE_LOOK_BACK_DAYS", "How many closed days the daily schedule pulls anew.")
+    look_back_days: int = _setting(
+        4, "USAGE_LOOK_BACK_DAYS", "How many closed days the look-back pulls anew, at least."
+    )
+    look_back_cron: str = _setting(
+        "15 3 * * *", "USAGE_LOOK_BACK_CRON", "When the settling days are pulled anew, UTC.", read=_cron
+    )
+    open_day_cron: str = _setting("20 * * * *", "USAGE_OPEN_DAY_CRON", "When the open day is pulled, UTC.", read=_cron)
+    schedules: bool = _setting(
+        False, "USAGE_SCHEDULES", "On: the schedules and the sensor of new keys run without being turned on in the UI."
+    )
+    blocking_checks: tuple[str, ...] = _setting(
+        (), "USAGE_BLOCKING_CHECKS", "Checks that warn by default and shall fail their day and their run."
+    )
+    freshness_hours: int = _setting(
+        24, "USAGE_FRESHNESS_HOURS", "A closed day is expected by the check data_is_fresh this long after its end."
+    )
+    hermes_excess_fraction: Decimal = _setting(
+        Decimal(0), "USAGE_HERMES_EXCESS_FRACTION", "Excess up to this part of P passes hermes_within_provider."
+    )
+    cron_secret: Secret | None = _setting(
+        None, "CRON_SECRET", "The bearer token of POST /api/cron/ingest, which is closed without it.", read=_secret
+    )
     http_timeout_seconds: int = _setting(60, "USAGE_HTTP_TIMEOUT_SECONDS", "How long one answer may keep us waiting.")
     http_attempts: int = _setting(4, "USAGE_HTTP_ATTEMPTS", "How often one request is tried before the pull fails.")
     admin_ingestion_enabled: bool = _setting(
@@ -81,6 +123,50 @@ class Settings:
     ingest_refusal_bytes_per_day: int = _setting(
         33_554_432, "USAGE_INGEST_REFUSAL_BYTES_PER_DAY", "… and how many bytes of them, unpacked."
     )
+    alert_urls: tuple[Secret, ...] = _setting(
+        (), "USAGE_ALERT_URLS", "Who is told of alerts: apprise URLs, or env: and file: references to one.", read=_urls
+    )
+    alert_severities: tuple[str, ...] = _setting(
+        ("error", "warning"), "USAGE_ALERT_SEVERITIES", "Which alerts are told.", choices=("error", "warning")
+    )
+    alert_window_minutes: int = _setting(
+        30, "USAGE_ALERT_WINDOW_MINUTES", "What repeats within this time of the last notice is told with the next."
+    )
+    alert_run_minutes: int = _setting(
+        60, "USAGE_ALERT_RUN_MINUTES", "A run that is under way for longer raises an alert; 0 never."
+    )
+    alert_parity_fraction: Decimal = _setting(
+        Decimal("0.02"), "USAGE_ALERT_PARITY_FRACTION", "Open differences above this part of the figure raise an alert."
+    )
+    dagster_url: str = _setting("", "USAGE_DAGSTER_URL", "Where people reach Dagster's UI, for links in alerts.")
+    log_format: str = _setting("console", "USAGE_LOG_FORMAT", "How the log is written.", choices=("console", "json"))
+    log_level: str = _setting(
+        "info", "USAGE_LOG_LEVEL", "The least grave event of the log.", choices=("debug", "info", "warning", "error")
+    )
+    metrics_token: Secret | None = _setting(
+        None, "USAGE_METRICS_TOKEN", "The bearer token that GET /metrics asks for.", read=_secret
+    )
+    retention_raw_pages_days: int = _setting(
+        0, "USAGE_RETENTION_RAW_PAGES_DAYS", "So long superseded raw pages of confirmed days are kept; 0 for ever."
+    )
+    retention_standing_pages_days: int = _setting(
+        0, "USAGE_RETENTION_STANDING_PAGES_DAYS", "… and so long those behind today's figures; 0 for ever."
+    )
+    retention_history_days: int = _setting(
+        0, "USAGE_RETENTION_HISTORY_DAYS", "Superseded versions of confirmed days are kept so long; 0 for ever."
+    )
+    retention_payloads_days: int = _setting(
+        0, "USAGE_RETENTION_PAYLOADS_DAYS", "So long superseded or refused Hermes payloads are kept; 0 for ever."
+    )
+    retention_runs_days: int = _setting(
+        0, "USAGE_RETENTION_RUNS_DAYS", "Rows of ingestion_runs are kept so long; 0 for ever."
+    )
+    retention_dagster_days: int = _setting(
+        0, "USAGE_RETENTION_DAGSTER_DAYS", "Dagster's own ended runs and their events are kept so long; 0 for ever."
+    )
+    retention_cron: str = _setting(
+        "45 4 * * *", "USAGE_RETENTION_CRON", "When the schedule retention_daily prunes, UTC.", read=_cron
+    )
 
     @property
     def settling_provider(self) -> timedelta:
@@ -91,6 +177,11 @@ class Settings:
         """Settling time of the pulls of a provider (``openai``): its own, else that of all."""
         own = {_prefix(slug): hours for slug, hours in self.settling_hours_by_provider.items()}.get(_prefix(provider))
         return self.settling_provider if own is None else timedelta(hours=own)
+
+    def look_back_of(self, provider: str) -> int:
+        """How many closed days of a provider (``openai``) the look-back pulls anew: as set, but never so few that days
+        would not become final by themselves, which takes the settling time in whole days and one more."""
+        return max(self.look_back_days, -(-self.settling_of(provider) // timedelta(days=1)) + 1)
 
     @property
     def settling_hermes(self) -> timedelta:
@@ -104,7 +195,7 @@ class Settings:
         for item in dataclasses.fields(cls):
             text = environ.get(item.metadata["variable"], "").strip()
             if text:
-                values[item.name] = _parse(item.metadata["variable"], text, item.default)
+                values[item.name] = _value(item, text)
         return cls(**{**values, "settling_hours_by_provider": _settling_hours(environ)})
 
 
@@ -123,33 +214,47 @@ def _settling_hours(environ: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
+def _value(item: dataclasses.Field[Any], text: str) -> object:
+    variable = item.metadata["variable"]
+    if "read" in item.metadata:
+        return item.metadata["read"](variable, text)
+    value = _parse(variable, text, item.default)
+    choices = item.metadata.get("choices")
+    if choices and not set(value if isinstance(value, tuple) else (value,)) <= set(choices):
+        raise malformed_setting(variable, f"one of {', '.join(choices)}")
+    return value
+
+
 def _parse(variable: str, text: str, default: object) -> object:
+    if isinstance(default, str):
+        return text
     if isinstance(default, bool):
         if text.lower() in {"1", "true", "yes", "on"}:
             return True
         if text.lower() in {"0", "false", "no", "off"}:
             return False
-        raise _malformed(variable, "true or false")
+        raise malformed_setting(variable, "true or false")
     if isinstance(default, int):
         return _whole(variable, text)
     if isinstance(default, Decimal):
         try:
             number = Decimal(text)
         except InvalidOperation:
-            raise _malformed(variable, "a decimal number") from None
+            raise malformed_setting(variable, "a decimal number") from None
         if not number.is_finite() or number < 0:
-            raise _malformed(variable, "a decimal number that is not negative")
+            raise malformed_setting(variable, "a decimal number that is not negative")
         return number
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _whole(variable: str, text: str) -> int:
     if not text.isdecimal():
-        raise _malformed(variable, "a whole number that is not negative")
+        raise malformed_setting(variable, "a whole number that is not negative")
     return int(text)
 
 
-def _malformed(variable: str, wanted: str) -> InvalidInputError:
+def malformed_setting(variable: str, wanted: str) -> InvalidInputError:
+    """The error of a variable whose value is not ``wanted``."""
     return InvalidInputError(
         "setting_malformed", f"the value is not {wanted}", where=variable, remedy="Correct or unset the variable."
     )

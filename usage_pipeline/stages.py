@@ -6,19 +6,22 @@ its stage for them, and returns a summary; each can be run again and then change
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
 from usage_pipeline.clock import now
 from usage_pipeline.credentials.discovery import accept_account, ask_account, former_account_note
 from usage_pipeline.credentials.key_ring import load_key_ring
+from usage_pipeline.credentials.pseudonyms import Pseudonyms, load_pseudonyms
 from usage_pipeline.credentials.registration import refuse_secret_of_another_workspace
 from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.credentials.vault import KeyRingSource, reveal
@@ -26,12 +29,13 @@ from usage_pipeline.errors import PermanentError, TransientError, UsagePipelineE
 from usage_pipeline.ledger.feed_settings import FeedSettings, get_settings
 from usage_pipeline.ledger.hermes_batches import newest_words, settle_newest_words
 from usage_pipeline.ledger.hermes_feeds import list_hermes_feeds
-from usage_pipeline.ledger.ingestion_runs import IngestionRun, record_run
+from usage_pipeline.ledger.ingestion_runs import PULL_STAGE, IngestionRun
 from usage_pipeline.ledger.migrate import fit_schema
 from usage_pipeline.ledger.provider_keys import ProviderKey, get_provider_key, list_provider_keys
 from usage_pipeline.ledger.replacement import Changes
 from usage_pipeline.ledger.request_rates import SharedRate
 from usage_pipeline.ledger.server import acquire, connect_engine, data_home
+from usage_pipeline.ledger.settings_log import record_settings
 from usage_pipeline.ledger.slices import note_attempt
 from usage_pipeline.ledger.workspaces import list_workspaces
 from usage_pipeline.names.refresh import (
@@ -53,7 +57,12 @@ from usage_pipeline.pulls.pull import PullResult, pull_key
 from usage_pipeline.reconcile.day import DayOutcome, reconcile_workspace_days
 from usage_pipeline.reconcile.drift_findings import settle_drift_findings
 from usage_pipeline.settings import Settings
+from usage_pipeline.telemetry.logs import get_logger
+from usage_pipeline.telemetry.redaction import remember_secret
+from usage_pipeline.telemetry.stage_runs import events, record_stage, recorded_stage
 from usage_pipeline.utc_days import days_between
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,8 @@ def open_runtime(environ: Mapping[str, str], clock: Callable[[], datetime] | Non
         engine = connect_engine(server.url)
         try:
             fit_schema(engine, embedded=server.embedded, writes=True)
+            with engine.begin() as connection:
+                record_settings(connection, settings, clock())
             yield Runtime(
                 engine, settings, environ, data_home(environ), clock, {p.name: p for p in providers()}, PriceBook()
             )
@@ -173,6 +184,7 @@ def refresh_names(runtime: Runtime, key_slug: str, *, seconds_max: float | None 
         return None
     run_id = runtime.environ.get("USAGE_RUN_ID")
     try:
+        pseudonyms = _pseudonyms(runtime, key)
         client = client_of(runtime, key, secret_of(runtime, key), LIMITS)
     except UsagePipelineError as error:
         failure = ("secret", error.code, error.line())
@@ -180,7 +192,15 @@ def refresh_names(runtime: Runtime, key_slug: str, *, seconds_max: float | None 
         note_names(runtime.engine, key, summary, started_at, runtime.clock(), run_id)
         return summary
     with client:
-        return refresh_account_names(runtime.engine, key, client, runtime.clock, seconds_max=seconds_max, run_id=run_id)
+        return refresh_account_names(
+            runtime.engine,
+            key,
+            client,
+            runtime.clock,
+            seconds_max=seconds_max,
+            run_id=run_id,
+            pseudonyms=pseudonyms,
+        )
 
 
 def secret_of(runtime: Runtime, key: ProviderKey) -> Secret:
@@ -188,6 +208,7 @@ def secret_of(runtime: Runtime, key: ProviderKey) -> Secret:
     key has the same."""
     ring = load_key_ring(runtime.environ, runtime.home).ring if key.secret_sealed is not None else None
     secret = reveal(key, ring, runtime.environ)
+    remember_secret(secret)
     with runtime.engine.begin() as connection:
         rings = KeyRingSource(runtime.environ, runtime.home)
         refuse_secret_of_another_workspace(connection, key, secret, rings, runtime.environ)
@@ -227,6 +248,7 @@ def _pull(
     runtime: Runtime, key: ProviderKey, secret: Secret, projects: Sequence[str], first_day: date, end_day: date
 ) -> list[PullResult]:
     limits = HttpLimits(read_s=runtime.settings.http_timeout_seconds, attempts_max=runtime.settings.http_attempts)
+    pseudonyms = _pseudonyms(runtime, key)
     with client_of(runtime, key, secret, limits) as client:
         return pull_key(
             runtime.engine,
@@ -239,7 +261,14 @@ def _pull(
             runtime.clock,
             environ=runtime.environ,
             accept_account=partial(_accept_account, runtime, key),
+            pseudonyms=pseudonyms,
         )
+
+
+def _pseudonyms(runtime: Runtime, key: ProviderKey) -> Pseudonyms | None:
+    """What replaces the erased ids of the key's provider. Raises what opening the key ring raises."""
+    with runtime.engine.begin() as connection:
+        return load_pseudonyms(connection, key.provider, KeyRingSource(runtime.environ, runtime.home))
 
 
 def _note_failed_attempt(
@@ -293,34 +322,43 @@ def _gravest(errors: Sequence[UsagePipelineError]) -> UsagePipelineError | None:
 
 def settle_hermes_days(runtime: Runtime, days: Sequence[date]) -> DaysSummary:
     """Settle which batch is the newest word of each Hermes feed on each day."""
-    with runtime.engine.begin() as connection:
-        moved = settle_newest_words(connection, days)
-        words = newest_words(connection, days)
+    with _recorded(runtime, "hermes_rollups", days) as figures:
+        with runtime.engine.begin() as connection:
+            moved = settle_newest_words(connection, days)
+            words = newest_words(connection, days)
+        figures |= {"windows": moved, "keys_processed": len({word.feed_id for word in words})}
     return DaysSummary(Changes(stored=moved), len(words), tuple(sorted({word.day for word in words})))
 
 
 def normalise_usage(runtime: Runtime, days: Sequence[date]) -> DaysSummary:
     """Make the usage events of every feed on the days equal to what the feed's newest complete word says."""
-    done = _normalise_endpoints(runtime, days, "usage")
-    with runtime.engine.begin() as connection:
-        feeds = {feed.feed_id: feed for feed in list_hermes_feeds(connection)}
-        words = newest_words(connection, days)
-    changes, moved = done.changes, set(done.days_moved)
-    for feed_id, feed in feeds.items():
-        of_feed = [word for word in words if word.feed_id == feed_id]
-        by_feed = normalise_hermes_days(runtime.engine, feed, of_feed, runtime.clock())
-        changes += by_feed.changes
-        moved |= by_feed.days_moved
+    with _recorded(runtime, "usage_events", days) as figures:
+        done = _normalise_endpoints(runtime, days, "usage", figures)
+        with runtime.engine.begin() as connection:
+            feeds = {feed.feed_id: feed for feed in list_hermes_feeds(connection)}
+            words = newest_words(connection, days)
+        changes, moved = done.changes, set(done.days_moved)
+        for feed_id, feed in feeds.items():
+            of_feed = [word for word in words if word.feed_id == feed_id]
+            by_feed = normalise_hermes_days(runtime.engine, feed, of_feed, runtime.clock())
+            changes += by_feed.changes
+            moved |= by_feed.days_moved
+            figures["windows"] += len(by_feed.days_moved)
+            figures["keys_processed"] += bool(of_feed)
+            figures["events"] = events(changes)
     return DaysSummary(changes, done.rows, tuple(sorted(moved)))
 
 
 def normalise_bills(runtime: Runtime, days: Sequence[date]) -> DaysSummary:
     """Make the billed lines of every key on the days equal to what its newest complete pull says."""
-    return _normalise_endpoints(runtime, days, "costs")
+    with _recorded(runtime, "billed_costs", days) as figures:
+        return _normalise_endpoints(runtime, days, "costs", figures)
 
 
-def _normalise_endpoints(runtime: Runtime, days: Sequence[date], kind: str) -> DaysSummary:
+def _normalise_endpoints(runtime: Runtime, days: Sequence[date], kind: str, figures: dict[str, Any]) -> DaysSummary:
+    """As :func:`normalise_usage`, of the provider keys alone; ``figures`` get what was done so far."""
     changes, rows, moved = Changes(), 0, set[date]()
+    figures |= {"keys_processed": 0, "windows": 0, "rows": 0, "events": events(changes)}
     with runtime.engine.begin() as connection:
         keys = list_provider_keys(connection)
     for key in keys:
@@ -333,47 +371,85 @@ def _normalise_endpoints(runtime: Runtime, days: Sequence[date], kind: str) -> D
             changes += done.changes
             rows += done.rows
             moved |= done.days_moved
+            figures |= {"windows": figures["windows"] + len(done.days_moved), "rows": rows, "events": events(changes)}
+        figures["keys_processed"] += 1
     return DaysSummary(changes, rows, tuple(sorted(moved)))
 
 
 def reconcile_days(runtime: Runtime, days: Sequence[date]) -> list[DayOutcome]:
     """Reconcile every workspace on the days, and on their neighbours whose findings hang on them."""
-    with runtime.engine.begin() as connection:
-        workspaces = list_workspaces(connection)
-    at = runtime.clock()
-    return [
-        outcome
-        for workspace in workspaces
-        for outcome in reconcile_workspace_days(
-            runtime.engine, workspace, days, at, runtime.providers, runtime.prices, runtime.settings
-        )
-    ]
+    with _recorded(runtime, "reconciled_usage", days) as figures:
+        with runtime.engine.begin() as connection:
+            workspaces = list_workspaces(connection)
+        at = runtime.clock()
+        outcomes = [
+            outcome
+            for workspace in workspaces
+            for outcome in reconcile_workspace_days(
+                runtime.engine, workspace, days, at, runtime.providers, runtime.prices, runtime.settings
+            )
+        ]
+        figures |= {
+            "workspaces": len(workspaces),
+            "windows": len(outcomes),
+            "events": events(sum((outcome.changes for outcome in outcomes), Changes())),
+            "findings_open": sum(outcome.findings for outcome in outcomes),
+            "findings_moved": sum(outcome.findings_moved for outcome in outcomes),
+        }
+    return outcomes
+
+
+def _recorded(runtime: Runtime, stage: str, days: Sequence[date]) -> AbstractContextManager[dict[str, Any]]:
+    return recorded_stage(runtime.engine, runtime.clock, runtime.environ.get("USAGE_RUN_ID"), stage, days)
 
 
 def _record_pull(
     runtime: Runtime, key: ProviderKey, summary: PullSummary, started_at: datetime, error: UsagePipelineError | None
 ) -> None:
     outcome = "failed" if error else "skipped" if summary.skipped else "processed"
-    with runtime.engine.begin() as connection:
-        record_run(
-            connection,
-            IngestionRun(
-                orchestrator_run_id=runtime.environ.get("USAGE_RUN_ID"),
-                feed_id=key.feed_id,
-                stage="raw_provider_pulls",
-                first_day=summary.first_day,
-                end_day=summary.end_day,
-                started_at=started_at,
-                finished_at=max(runtime.clock(), started_at),
-                outcome=outcome,
-                figures={
-                    "rows": sum(r.rows for r in summary.endpoints),
-                    "pages": sum(r.pages for r in summary.endpoints),
-                    "requests": sum(r.requests for r in summary.endpoints),
-                    "seconds_waited": sum(r.seconds_waited for r in summary.endpoints),
-                    "changed_days": len(summary.changed_days),
-                    "skipped": summary.skipped,
-                },
-                error=(error.code, error.line()) if error else None,
-            ),
+    for result in summary.endpoints:
+        _log.info(
+            "pull",
+            key=key.slug,
+            endpoint=result.endpoint,
+            first_day=summary.first_day,
+            end_day=summary.end_day,
+            days=len(result.days),
+            days_changed=len(result.changed_days),
+            days_out_of_reach=len(result.days_out_of_reach) or None,
+            rows=result.rows,
+            pages=result.pages,
+            requests=result.requests,
+            seconds_waited=round(result.seconds_waited, 3),
+            outcome="failed" if result.error else "complete",
+            error=result.error.line() if result.error else None,
         )
+    codes = Counter(result.error.code for result in summary.endpoints if result.error is not None)
+    codes["lookback_exceeded"] += sum(bool(result.days_out_of_reach) for result in summary.endpoints)
+    if error is not None and not codes[error.code]:
+        codes[error.code] += 1  # of before the first request: a secret that is gone
+    record_stage(
+        runtime.engine,
+        IngestionRun(
+            orchestrator_run_id=runtime.environ.get("USAGE_RUN_ID"),
+            feed_id=key.feed_id,
+            stage=PULL_STAGE,
+            first_day=summary.first_day,
+            end_day=summary.end_day,
+            started_at=started_at,
+            finished_at=max(runtime.clock(), started_at),
+            outcome=outcome,
+            figures={
+                "rows": sum(r.rows for r in summary.endpoints),
+                "pages": sum(r.pages for r in summary.endpoints),
+                "requests": sum(r.requests for r in summary.endpoints),
+                "seconds_waited": sum(r.seconds_waited for r in summary.endpoints),
+                "windows": sum(len(r.days) for r in summary.endpoints),
+                "changed_days": len(summary.changed_days),
+                "skipped": summary.skipped,
+            },
+            error=(error.code, error.line()) if error else None,
+            issues={code: count for code, count in sorted(codes.items()) if count},
+        ),
+        key=key.slug,
+    )

@@ -10,6 +10,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import psycopg
 import pytest
@@ -66,32 +67,45 @@ def migrated_template(database_server: DatabaseServer) -> Iterator[str]:
         yield name
 
 
+_USES_MAX = 30
+"""After so many tests a database is made anew: what they deleted lies about in it, and every look reads over it."""
+
+
+@dataclass
+class _Kept:
+    """A database that waits for the next test: a digest of its schema, and how many tests have had it."""
+
+    name: str
+    schema: str | None
+    uses: int = 0
+
+
 @pytest.fixture(scope="session")
-def kept_databases(database_server: DatabaseServer) -> Iterator[dict[str, str | None]]:
-    """Databases with the newest schema and no rows, each with a digest of its schema, that wait for the next test: to
-    empty one is ten times faster than to copy one."""
-    kept: dict[str, str | None] = {}
+def kept_databases(database_server: DatabaseServer) -> Iterator[list[_Kept]]:
+    """Databases with the newest schema and no rows: to empty one is ten times faster than to copy one."""
+    kept: list[_Kept] = []
     yield kept
-    for name in kept:
-        _drop(database_server, name)
+    for one in kept:
+        _drop(database_server, one.name)
 
 
 @pytest.fixture
 def migrated_database(
-    database_server: DatabaseServer, migrated_template: str, kept_databases: dict[str, str | None]
+    database_server: DatabaseServer, migrated_template: str, kept_databases: list[_Kept]
 ) -> Iterator[str]:
     """The SQLAlchemy URL of a database of the test's own with the ledger's newest schema and no rows."""
     if not kept_databases:
         made = _create(database_server, migrated_template)
-        kept_databases[made] = _schema_of(database_server, made)
-    name, as_made = kept_databases.popitem()
-    yield _url(database_server, name)
-    _end_sessions(database_server, name)
-    if _schema_of(database_server, name) == as_made:
-        _empty(database_server, name)
-        kept_databases[name] = as_made
+        kept_databases.append(_Kept(made, _schema_of(database_server, made)))
+    one = kept_databases.pop()
+    yield _url(database_server, one.name)
+    _end_sessions(database_server, one.name)
+    one.uses += 1
+    if one.uses < _USES_MAX and _schema_of(database_server, one.name) == one.schema:
+        _empty(database_server, one.name)
+        kept_databases.append(one)
     else:
-        _drop(database_server, name)
+        _drop(database_server, one.name)
 
 
 @contextlib.contextmanager

@@ -41,6 +41,8 @@ def _as_written(default: object) -> str:
         return str(default).lower()
     if isinstance(default, (int, Decimal)):
         return str(default)
+    if default is None or isinstance(default, str):
+        return default or "none"
     if default is dataclasses.MISSING:  # a setting with a variable for each provider
         return "none"
     assert isinstance(default, tuple)
@@ -112,6 +114,7 @@ def test_commands_in_the_documents_exist(page: Path) -> None:
     known = {name for name, command in commands.items() if not getattr(command, "commands", {})}
     known |= {f"{name} {verb}" for name, command in commands.items() for verb in getattr(command, "commands", {})}
     groups = {name for name, command in commands.items() if getattr(command, "commands", {})}
+    known |= {f"{name} " for name in groups if getattr(commands[name], "invoke_without_command", False)}
     for written in _COMMAND.findall(page.read_text(encoding="utf-8")):
         first, _, verb = written.partition(" ")
         assert (f"{first} {verb}" if first in groups else first) in known, f"there is no usage-pipeline {written}"

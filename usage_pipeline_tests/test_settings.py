@@ -63,3 +63,22 @@ def test_a_malformed_value_is_refused_by_the_name_of_its_variable(variable: str,
     with pytest.raises(InvalidInputError, match=variable) as refused:
         Settings.from_environment({variable: value})
     assert refused.value.code == "setting_malformed"
+
+
+def test_urls_of_alerts_are_separated_by_commas_and_white_space_and_never_shown() -> None:
+    written = " json://host:8080/a,b?to=x, slack://token/canary\nfile:/run/secrets/url "
+    settings = Settings.from_environment({"USAGE_ALERT_URLS": written, "USAGE_METRICS_TOKEN": "canary"})
+    assert [url.reveal() for url in settings.alert_urls] == [
+        "json://host:8080/a,b?to=x",
+        "slack://token/canary",
+        "file:/run/secrets/url",
+    ]
+    assert "canary" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("USAGE_ALERT_SEVERITIES", "error,grave"), ("USAGE_LOG_FORMAT", "xml")]
+)
+def test_a_value_that_is_no_choice_is_refused_with_the_choices(variable: str, value: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{variable}.*one of"):
+        Settings.from_environment({variable: value})

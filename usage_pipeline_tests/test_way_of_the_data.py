@@ -208,6 +208,7 @@ def test_the_whole_way_again_changes_nothing(scenario: Scenario) -> None:
         "pulls",
         "pull_days",
         "ingestion_runs",
+        "ingestion_totals",
     }
     assert scenario.report(DAY) == report
 

@@ -10,7 +10,29 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from usage_pipeline.cli import backfill, database, demo, hermes, keys, names, report, serve, workspaces
+from usage_pipeline.cli import (
+    alerts,
+    audit,
+    backfill,
+    backup,
+    bills,
+    database,
+    demo,
+    erase,
+    findings,
+    hermes,
+    keys,
+    names,
+    parity,
+    prices,
+    raw,
+    report,
+    reprice,
+    retention,
+    runs,
+    serve,
+    workspaces,
+)
 from usage_pipeline.cli.failures import describe
 
 INTERRUPTED: Final = 130
@@ -68,6 +90,19 @@ app.add_typer(names.app, name="names")
 app.add_typer(hermes.app, name="hermes")
 app.command("backfill")(backfill.backfill)
 app.command("report")(report.report)
+app.command("bills")(bills.bills)
+app.add_typer(findings.app, name="findings")
+app.command("raw")(raw.raw)
+app.command("parity")(parity.parity)
+app.add_typer(prices.app, name="prices")
+app.command("reprice")(reprice.reprice)
+app.add_typer(alerts.app, name="alerts")
+app.command("runs")(runs.runs)
+app.command("audit")(audit.audit)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.command("retention")(retention.retention)
+app.command("erase-user")(erase.erase_user)
 app.command("serve")(serve.serve)
 app.add_typer(database.app, name="db")
 app.command("demo")(demo.demo)

@@ -60,7 +60,9 @@ def _begin(from_day: str, to_day: str, slugs: tuple[str, ...], *, as_json: bool)
                 get_provider_key(connection, slug)
         # Inside, so that the embedded server stays up while the runs start and stop their own use of it.
         from usage_pipeline.orchestration.backfill import run_backfill
+        from usage_pipeline.telemetry.logs import configure_logging_of_command
 
+        configure_logging_of_command(os.environ, settings)
         result = run_backfill(settings, os.environ, days.first_day, days.end_day, slugs, print_progress)
         _print(result, as_json=as_json)
 
@@ -69,7 +71,9 @@ def _resume(*, as_json: bool) -> None:
     settings = Settings.from_environment(os.environ)
     with opened(os.environ, writes=True):
         from usage_pipeline.orchestration.backfill import resume_backfill
+        from usage_pipeline.telemetry.logs import configure_logging_of_command
 
+        configure_logging_of_command(os.environ, settings)
         _print(resume_backfill(settings, os.environ, print_progress), as_json=as_json)
 
 

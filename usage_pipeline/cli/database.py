@@ -37,12 +37,21 @@ def upgrade(
 @app.command()
 def downgrade(
     revision: Annotated[str, typer.Argument(metavar="REVISION", help="Down to this one; base removes all tables.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Also where rows are lost for good.")] = False,
 ) -> None:
-    """Take the schema down. Tables that newer revisions added are removed with their rows."""
+    """Take the schema down. Tables and columns that newer revisions added are removed with what they hold."""
     from usage_pipeline.ledger import migrate
 
     with connected(os.environ) as (database, engine):
-        migrate.current_revision(engine)
+        with _known_revision(revision):
+            lost = migrate.lost_by_downgrade(engine, revision)
+        if lost and not yes:
+            raise InvalidInputError(
+                "rows_would_be_lost",
+                f"going down deletes for good: {', '.join(one.in_words for one in lost)}",
+                where=revision,
+                remedy="Make a backup (usage-pipeline backup FILE), then give --yes.",
+            )
         with _known_revision(revision):
             migrate.downgrade(database.url, revision)
         after = migrate.current_revision(engine)
@@ -65,11 +74,12 @@ def revision(as_json: AsJson = False) -> None:
 
 @contextmanager
 def _known_revision(revision: str) -> Iterator[None]:
+    from alembic.script.revision import RevisionError
     from alembic.util import CommandError
 
     try:
         yield
-    except CommandError:
+    except (CommandError, RevisionError):
         raise InvalidInputError(
             "revision_unknown",
             "this release cannot get from the database's revision to that one",

@@ -36,7 +36,7 @@ def read_range(from_day: str, to_day: str) -> DayRange:
 
     Raises :class:`InvalidInputError`: ``date_malformed``, ``range_reversed``.
     """
-    first, last = _read_day(from_day, "--from"), _read_day(to_day, "--to")
+    first, last = read_day(from_day, "--from"), read_day(to_day, "--to")
     if first > last:
         raise InvalidInputError(
             "range_reversed",
@@ -58,7 +58,8 @@ def refuse_future(days: DayRange, now: datetime) -> None:
         )
 
 
-def _read_day(written: str, option: str) -> date:
+def read_day(written: str, option: str) -> date:
+    """The UTC day that a person wrote as ``option``. Raises :class:`InvalidInputError` ``date_malformed``."""
     try:
         day = date.fromisoformat(written) if _WRITTEN.fullmatch(written) else None
     except ValueError:

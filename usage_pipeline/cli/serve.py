@@ -19,15 +19,18 @@ def serve(
     """Take in Hermes batches over HTTP. Ends with Ctrl-C or SIGTERM, after what is being answered."""
     from usage_pipeline.service.app import INGEST_PATH, build_app
     from usage_pipeline.service.runtime import open_service_runtime
-    from usage_pipeline.service.server import end_on_sigterm, listen, log_to_stderr
+    from usage_pipeline.service.server import end_on_sigterm, listen
     from usage_pipeline.service.server import serve as answer
+    from usage_pipeline.settings import Settings
+    from usage_pipeline.telemetry.logs import configure_logging
 
-    log_to_stderr()
+    configure_logging(os.environ, Settings.from_environment(os.environ))
     end_on_sigterm()
     with listen(host, port) as listening, open_service_runtime(os.environ) as runtime:
         address = listening.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         print_line(f"Listening on http://{shown}:{address[1]}{INGEST_PATH}")
-        if not ipaddress.ip_address(address[0]).is_loopback:
+        on_loopback = ipaddress.ip_address(address[0]).is_loopback
+        if not on_loopback:
             print_note("tokens travel unencrypted here: put a proxy with TLS in front for anything but a private net.")
-        answer(build_app(lambda: nullcontext(runtime)), listening)
+        answer(build_app(lambda: nullcontext(runtime), on_loopback=on_loopback), listening)

@@ -17,13 +17,31 @@ def opened(environ: Mapping[str, str], *, writes: bool) -> Iterator[Engine]:
     """An engine on the database, with the schema of this code.
 
     The embedded database is brought up to date before a command that ``writes``, and set up by any command where it is
-    empty. Raises ``schema_outdated`` for every other schema, and what taking up the server raises.
+    empty. A command that writes also notes in the audit log if the environment's settings changed; malformed ones
+    are for the commands that use them to refuse. Raises ``schema_outdated`` for every other schema, and what taking up
+    the server raises.
     """
     from usage_pipeline.ledger import migrate
 
     with connected(environ) as (database, engine):
         migrate.fit_schema(engine, embedded=database.embedded, writes=writes)
+        if writes:
+            _record_settings(environ, engine)
         yield engine
+
+
+def _record_settings(environ: Mapping[str, str], engine: Engine) -> None:
+    from usage_pipeline.clock import now
+    from usage_pipeline.errors import InvalidInputError
+    from usage_pipeline.ledger.settings_log import record_settings
+    from usage_pipeline.settings import Settings
+
+    try:
+        settings = Settings.from_environment(environ)
+    except InvalidInputError:
+        return
+    with engine.begin() as connection:
+        record_settings(connection, settings, now(environ))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from usage_pipeline.credentials.key_ring import ENCRYPTION_KEYS_VARIABLE, KEY_FILE_NAME, KeyRing, load_key_ring
+from usage_pipeline.credentials.pseudonyms import rewrap_erasure_secret
 from usage_pipeline.credentials.references import SecretReference
 from usage_pipeline.credentials.sealing import CredentialBinding, open_sealed, rewrap, seal
 from usage_pipeline.credentials.secret import Secret
@@ -112,11 +113,13 @@ def reveal(key: StoredCredential, ring: KeyRing | None, environ: Mapping[str, st
 
 
 def rewrap_all(connection: Connection, ring: KeyRing, now: datetime) -> Rewrapped:
-    """Put every sealed secret under the ring's newest key, without seeing a plain one; all of them or none.
+    """Put every sealed secret under the ring's newest key, without seeing a plain one; all of them or none. The key of
+    the hashes of erased ids is one of them.
 
     Raises :class:`SealingError` naming the key that does not open; the caller's transaction is then to be rolled back.
     """
-    rewrapped = unchanged = 0
+    of_erasures = rewrap_erasure_secret(connection, ring, now)
+    rewrapped, unchanged = int(of_erasures is True), int(of_erasures is False)
     for key in lock_provider_keys(connection):
         if key.secret_sealed is None:
             continue

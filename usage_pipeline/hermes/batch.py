@@ -47,7 +47,8 @@ class PayloadFinding:
 
     Codes: ``rollup_differs`` (a bucket and the sum of its models), ``model_split_missing`` (a v1 model that states
     no token classes), ``cache_split_missing`` (cached tokens that may be reads or writes), ``total_tokens_differ``
-    (a stated total is not the sum of its classes), ``reasoning_exceeds_output``, ``payload_unknown_field``.
+    (a stated total is not the sum of its classes), ``reasoning_exceeds_output``, ``payload_unknown_field``,
+    ``day_boundary`` (days that are cut by local time).
 
     ``stated`` is the figure that the payload states, ``found`` the one that its parts add up to, both in the unit of
     ``measure`` (tokens, requests or US dollars); None where the finding is not about figures.

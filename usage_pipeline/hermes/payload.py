@@ -30,6 +30,7 @@ from usage_pipeline.hermes.batch import (
     PayloadRefusedError,
     covered_days,
 )
+from usage_pipeline.hermes.local_days import first_hour_told, local_day_findings
 from usage_pipeline.hermes.payload_fields import Fields, decode_json, exact_number, refusal
 from usage_pipeline.hermes.payload_repositories import read_repositories
 from usage_pipeline.hermes.payload_rollups import read_buckets
@@ -147,6 +148,7 @@ def _read(decoded: object, received_at: datetime) -> HermesBatch:
             rows, findings = rows + repository_rows, findings + repository_findings
         first_daily = min((bucket.start.date() for bucket in buckets if bucket.kind == "day"), default=None)
         heartbeat = not buckets
+    findings += local_day_findings(rows, first_hour_told(generated_at, stated_days), generated_at)
     return HermesBatch(
         schema_version=version,
         environment=payload.text("environment"),

@@ -10,6 +10,8 @@ import msgspec
 import zstandard
 from sqlalchemy import Connection, text
 
+from usage_pipeline.errors import PermanentError
+
 _COMPRESSION_LEVEL = 3
 _BATCH_ID_MAX = 2**63 - 1  # bigint
 
@@ -177,21 +179,35 @@ def refused_since(connection: Connection, feed_id: int, since: datetime) -> tupl
 
 
 def batch_body(connection: Connection, batch_id: int) -> tuple[bytes, datetime]:
-    """A batch's payload as it came, and when it came."""
+    """A batch's payload as it came, and when it came. Raises :class:`PermanentError` ``payload_pruned``."""
     body, received_at = connection.execute(
         text("SELECT body_zstd, received_at FROM hermes_batches WHERE batch_id = :batch_id"), {"batch_id": batch_id}
     ).one()
-    return zstandard.decompress(bytes(body)), received_at
+    return _unpacked(body, batch_id), received_at
 
 
 def find_payload(connection: Connection, batch_id: int) -> bytes | None:
-    """A payload as it came, accepted or refused; None where no batch has that number."""
+    """A payload as it came, accepted or refused; None where no batch has that number.
+
+    Raises :class:`PermanentError` ``payload_pruned`` where retention took its body.
+    """
     if not 0 < batch_id <= _BATCH_ID_MAX:
         return None
     body = connection.execute(
         text("SELECT body_zstd FROM hermes_batches WHERE batch_id = :batch_id"), {"batch_id": batch_id}
     ).scalar()
-    return None if body is None else zstandard.decompress(bytes(body))
+    return None if body is None else _unpacked(body, batch_id)
+
+
+def _unpacked(body: bytes, batch_id: int) -> bytes:
+    if not body:
+        raise PermanentError(
+            "payload_pruned",
+            "its body was pruned by retention",
+            where=f"payload {batch_id}",
+            remedy="Its digest is kept. What it said is in a backup of before, or in what Hermes sends now.",
+        )
+    return zstandard.decompress(bytes(body))
 
 
 def list_refused(connection: Connection, feed: str | None = None) -> tuple[RefusedBatch, ...]:

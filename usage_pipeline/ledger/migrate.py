@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
@@ -15,6 +17,9 @@ from usage_pipeline.errors import PermanentError
 from usage_pipeline.ledger.server import connect_engine
 
 _MIGRATION_LOCK = 0x75736167  # "usag": one migration at a time, whoever starts it
+_DROPPED_TABLES = re.compile(r"^DROP TABLE ([^;]+);", re.MULTILINE)
+_DROPPED_COLUMN = re.compile(r"^ALTER TABLE (\w+) DROP COLUMN (\w+);", re.MULTILINE)
+_WORD = re.compile(r"\w+")
 
 
 def _config() -> Config:
@@ -61,10 +66,60 @@ def head_revision() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
+def known_revisions() -> tuple[str, ...]:
+    """Every revision that this code knows, the newest first."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def current_revision(engine: Engine) -> str | None:
     """The database's revision, None for a database without our tables."""
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Rows that a downgrade would delete: those of a table, or the values of one of its columns."""
+
+    table: str
+    column: str | None
+    rows: int
+
+    @property
+    def in_words(self) -> str:
+        """For a person."""
+        if self.column is None:
+            return f"{self.rows:,} rows of {self.table}"
+        return f"{self.rows:,} values of {self.table}.{self.column}"
+
+
+def lost_by_downgrade(engine: Engine, revision: str) -> tuple[Lost, ...]:
+    """What going down to ``revision`` would delete for good, as the steps' own SQL says; nothing is changed.
+
+    Rows that a step deletes because they are derived are not told. Raises ``CommandError`` where there is no such way.
+    """
+    current = current_revision(engine)
+    if current is None:
+        return ()
+    scripts = ScriptDirectory.from_config(_config())
+    steps = list(scripts.iterate_revisions(current, revision, implicit_base=True))
+    if revision != "base" and scripts.get_revision(revision).revision == current:
+        return ()
+    written = [Path(step.path).with_suffix(".down.sql").read_text(encoding="utf-8") for step in steps]
+    places = [
+        (name, None) for sql in written for listed in _DROPPED_TABLES.findall(sql) for name in _WORD.findall(listed)
+    ]
+    tables = {name for name, _ in places}
+    columns = [(table, column) for sql in written for table, column in _DROPPED_COLUMN.findall(sql)]
+    places += [one for one in columns if one[0] not in tables]
+    lost = []
+    with engine.begin() as connection:
+        for table, column in places:
+            condition = f'WHERE "{column}" IS NOT NULL' if column else ""
+            rows = int(connection.execute(text(f'SELECT count(*) FROM "{table}" {condition}')).scalar_one())
+            if rows:
+                lost.append(Lost(table, column, rows))
+    return tuple(lost)
 
 
 def fit_schema(engine: Engine, *, embedded: bool, writes: bool) -> None:

@@ -12,6 +12,7 @@ class Offence:
 
     ``day`` is the UTC day, ``where`` the key, feed, endpoint or cell. ``grave`` is False for what a person should look
     at although no number is wrong yet. ``key`` is the provider key's slug where the rule is about one key's pulls.
+    ``details`` are more columns, as (name, text): of a finding its code, figures, cause, evidence and since when.
     """
 
     day: date
@@ -19,3 +20,4 @@ class Offence:
     what: str
     grave: bool = True
     key: str | None = None
+    details: tuple[tuple[str, str], ...] = ()

@@ -1,17 +1,19 @@
 """The prices that computed costs were made of, as they were used: table ``prices``.
 
-In: the quotes of a reconciliation. Out: the same quotes, later, when the price book may say something else.
+In: the quotes of a reconciliation. Out: the same quotes, later, when the price book may say something else. Which of
+them a workspace's day goes by is in ``prices_in_force``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 
 from sqlalchemy import Connection, text
 
 from usage_pipeline.errors import InvariantError
-from usage_pipeline.pricing.price_book import PriceQuote
+from usage_pipeline.pricing.quotes import PriceQuote
 from usage_pipeline.pricing.rates import Rates
 from usage_pipeline.pricing.variants import PriceVariant
 
@@ -60,21 +62,33 @@ def load(connection: Connection, day: date) -> tuple[PriceQuote, ...]:
 
     Raises InvariantError ``stored_rates_malformed`` or ``stored_variant_malformed``.
     """
-    return tuple(
-        PriceQuote(
-            provider=provider,
-            model=model,
-            variant=_variant(variant),
-            day=stored_day,
-            rates=Rates.from_json(rates) if rates is not None else None,
-            version=version,
-            basis=basis,
-        )
-        for provider, model, variant, stored_day, rates, version, basis in connection.execute(text(_LOAD), {"day": day})
+    return tuple(stored_quote(*row) for row in connection.execute(text(_LOAD), {"day": day}))
+
+
+def stored_quote(
+    provider: str, model: str, variant: str, day: date, rates: str | None, version: str, basis: str
+) -> PriceQuote:
+    """A quote of a stored row, its rates as JSON. Raises as :func:`load` does."""
+    return PriceQuote(
+        provider,
+        model,
+        stored_variant(variant),
+        day,
+        stored_rates(rates) if rates is not None else None,
+        version,
+        basis,
     )
 
 
-def _variant(stored: str) -> PriceVariant:
+@lru_cache(maxsize=4096)
+def stored_rates(rates: str) -> Rates:
+    """Rates as stored. Raises InvariantError ``stored_rates_malformed``."""
+    return Rates.from_json(rates)
+
+
+@lru_cache(maxsize=4096)
+def stored_variant(stored: str) -> PriceVariant:
+    """A variant as stored. Raises InvariantError ``stored_variant_malformed``."""
     try:
         return PriceVariant.parse(stored)
     except (ValueError, TypeError):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, text
 
+from usage_pipeline.errors import PermanentError
 from usage_pipeline.utc_days import day_end, day_start
 
 
@@ -139,6 +140,8 @@ def record_complete_pull(
     assert pull.error is None, "a complete pull has no error"
     before = {d.day: d for d in newest_pull_days(connection, pull.feed_id, pull.endpoint, list(digests))}
     changed = frozenset(d for d, digest in digests.items() if d not in before or before[d].digest != digest)
+    # What retention took is kept anew when it is asked for again.
+    kept = changed | {d for d, word in before.items() if is_pruned(connection, word.content_pull_id, d)}
     pull_id = _insert_pull(connection, pull)
     if digests:
         connection.execute(
@@ -154,17 +157,32 @@ def record_complete_pull(
                     "day": day,
                     "started_at": pull.started_at,
                     "digest": digest,
-                    "content_pull_id": pull_id if day in changed else before[day].content_pull_id,
+                    "content_pull_id": pull_id if day in kept else before[day].content_pull_id,
                 }
                 for day, digest in sorted(digests.items())
             ],
         )
-    _insert_pages(connection, pull_id, [p for p in pages if any(p.first_day <= day <= p.last_day for day in changed)])
+    _insert_pages(connection, pull_id, [p for p in pages if any(p.first_day <= day <= p.last_day for day in kept)])
     return pull_id, changed
 
 
+def is_pruned(connection: Connection, pull_id: int, day: date) -> bool:
+    """Whether retention took the body of a raw page of a pull that touches the day."""
+    found = connection.execute(
+        text(
+            "SELECT EXISTS (SELECT 1 FROM raw_pages WHERE pull_id = :pull_id AND first_day <= :day AND last_day >= :day"
+            " AND octet_length(body_zstd) = 0)"
+        ),
+        {"pull_id": pull_id, "day": day},
+    ).scalar_one()
+    return bool(found)
+
+
 def stream_pages(connection: Connection, pull_id: int, first_day: date, last_day: date) -> Iterator[StoredPage]:
-    """The raw pages of a pull that touch the days (inclusive), in order, one body at a time."""
+    """The raw pages of a pull that touch the days (inclusive), in order, one body at a time.
+
+    Raises :class:`PermanentError` ``raw_pages_pruned`` where retention took one of them.
+    """
     listed = connection.execute(
         text(
             "SELECT page_number, first_day, last_day, CAST(query ->> 'start' AS timestamptz),"
@@ -178,6 +196,13 @@ def stream_pages(connection: Connection, pull_id: int, first_day: date, last_day
             text("SELECT body_zstd FROM raw_pages WHERE pull_id = :pull_id AND page_number = :number"),
             {"pull_id": pull_id, "number": number},
         ).scalar_one()
+        if not body:
+            raise PermanentError(
+                "raw_pages_pruned",
+                f"the stored answer of {first} to {last} is needed, and its body was pruned by retention",
+                where=f"raw page {pull_id}/{number}",
+                remedy="Ask the provider again: usage-pipeline backfill of these days, which then keeps its answer.",
+            )
         # Pages of before the query's instants were kept say by their days what was asked for.
         yield StoredPage(asked_from or day_start(first), asked_until or day_end(last), bytes(body))
 

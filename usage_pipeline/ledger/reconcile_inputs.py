@@ -101,13 +101,22 @@ class HermesEvent(NamedTuple):
 
 
 class BilledSum(NamedTuple):
-    """A slice's billed lines summed by label and model, in exact US dollars."""
+    """A slice's billed lines that say the same of themselves, summed, in exact US dollars.
+
+    ``quantity`` is in the line's own unit, and null where any of the lines has none.
+    """
 
     slice_id: int
     label: str | None
     model: str | None
     cost_type: str | None
     amount_usd: Decimal
+    token_type: str | None = None
+    service_tier: str | None = None
+    context_window: str | None = None
+    inference_geo: str | None = None
+    quantity_unit: str | None = None
+    quantity: Decimal | None = None
 
 
 def slices_of_days(connection: Connection, feed_ids: Sequence[int], days: Sequence[date]) -> list[SliceRow]:
@@ -210,18 +219,33 @@ def hermes_events(connection: Connection, slice_ids: Sequence[int]) -> list[Herm
 def billed_sums(
     connection: Connection, slice_ids: Sequence[int], excluded: Mapping[int, frozenset[str]]
 ) -> list[BilledSum]:
-    """The billed lines of the slices by label and model, without the projects that another feed leads."""
+    """The billed lines of the slices by what they say, without the projects that another feed leads."""
+    said = "slice_id, label, model, cost_type, project_id, token_type, service_tier, context_window, inference_geo"
     rows = connection.execute(
         text(
-            "SELECT slice_id, label, model, cost_type, project_id, sum(amount_usd) FROM billed_costs"
-            " WHERE slice_id = ANY(:slice_ids) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+            f"SELECT {said}, quantity_unit, sum(amount_usd) AS usd,"
+            " CASE WHEN count(*) = count(quantity) THEN sum(quantity) END AS stated"
+            f" FROM billed_costs WHERE slice_id = ANY(:slice_ids) GROUP BY {said}, quantity_unit"
+            f" ORDER BY {said}, quantity_unit"
         ),
         {"slice_ids": list(slice_ids)},
     )
     return [
-        BilledSum(slice_id, label, model, cost_type, amount)
-        for slice_id, label, model, cost_type, project, amount in rows
-        if project not in excluded.get(slice_id, frozenset())
+        BilledSum(
+            row.slice_id,
+            row.label,
+            row.model,
+            row.cost_type,
+            row.usd,
+            row.token_type,
+            row.service_tier,
+            row.context_window,
+            row.inference_geo,
+            row.quantity_unit,
+            row.stated,
+        )
+        for row in rows
+        if row.project_id not in excluded.get(row.slice_id, frozenset())
     ]
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from usage_pipeline.ledger.replacement import Changes, ReplacedTable, replace_slice, typed_copy
+from usage_pipeline.ledger.versions import believed
 from usage_pipeline.ledger.workspaces import CHOSEN_WORKSPACES
 from usage_pipeline.measures import RECONCILED_MEASURES
 
@@ -33,7 +34,7 @@ COSTS: Final = ("counted", "billed", "computed", "hermes")
 
 _HEAD = ("provider", "route", "family", "model", "decision", "provisional", "covered_until", "policy")
 _VERSIONS = ("rules_version", "alias_version", "lower_bound")
-_COST_COLUMNS = tuple(f"cost_{cost}_{part}" for cost in COSTS for part in ("usd", "basis"))
+_COST_COLUMNS = (*(f"cost_{cost}_{part}" for cost in COSTS for part in ("usd", "basis")), "cost_computed_version")
 RECONCILED_COLUMNS: Final = (
     "reconciliation_id",
     "cell_id",
@@ -43,7 +44,7 @@ RECONCILED_COLUMNS: Final = (
     *(f"{group}_{measure}" for group in GROUPS for measure in RECONCILED_MEASURES),
     *_COST_COLUMNS,
 )
-_RECONCILED = ReplacedTable(
+RECONCILED: Final = ReplacedTable(
     "reconciled_usage",
     "reconciled_usage_history",
     "cell_id",
@@ -51,7 +52,7 @@ _RECONCILED = ReplacedTable(
     bookkeeping=("recorded_at",),
     slice_column="reconciliation_id",
 )
-_SHARES = ReplacedTable(
+SHARES: Final = ReplacedTable(
     "reconciled_shares",
     "reconciled_shares_history",
     "share_id",
@@ -63,10 +64,14 @@ _SHARES = ReplacedTable(
 
 @dataclass(frozen=True, slots=True)
 class CostFigure:
-    """An exact amount in US dollars and what it rests on; ``usd`` None is not known."""
+    """An exact amount in US dollars and what it rests on; ``usd`` None is not known.
+
+    ``version`` names the versions of the prices behind a computed cost; all other costs have none.
+    """
 
     usd: Decimal | None
     basis: str | None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,15 @@ class ShareRow:
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """A reconciled row with its day and workspace."""
+    """A reconciled row with its day and workspace. ``now`` is of the day's newest reconciling, ``recorded_at`` of the
+    one that brought this version of the row."""
 
     day: date
     workspace: str
     now: datetime
     row: ReconciledRow
+    reconciliation_id: int
+    recorded_at: datetime
 
 
 def lock_reconciliation(connection: Connection, workspace_id: int, day: date) -> tuple[int, int, int]:
@@ -140,7 +148,7 @@ def replace_reconciled(
     reconciliation_id, row_count, share_count = lock_reconciliation(connection, workspace_id, day)
     changes = replace_slice(
         connection,
-        _RECONCILED,
+        RECONCILED,
         reconciliation_id,
         typed_copy(_copy_rows(reconciliation_id, rows, now)),
         binary=False,
@@ -150,7 +158,7 @@ def replace_reconciled(
     if shares or share_count:
         replace_slice(
             connection,
-            _SHARES,
+            SHARES,
             reconciliation_id,
             typed_copy(_copy_shares(reconciliation_id, shares, now)),
             binary=False,
@@ -168,21 +176,33 @@ def replace_reconciled(
 
 
 def read_reconciled(
-    connection: Connection, first_day: date, end_day: date, workspace: str | None = None
+    connection: Connection,
+    first_day: date,
+    end_day: date,
+    workspace: str | None = None,
+    as_of: datetime | None = None,
 ) -> Iterator[StoredRow]:
-    """The reconciled rows of the half-open range of days, in order of day, workspace and cell."""
+    """The reconciled rows of the half-open range of days, in order of day, workspace and cell: as they stand, or as
+    they were believed at an instant."""
     rows = connection.execute(
         text(
             "SELECT c.day, w.slug AS workspace, c.now, r.* FROM reconciliations AS c"
-            " JOIN workspaces AS w USING (workspace_id) JOIN reconciled_usage AS r USING (reconciliation_id)"
+            " JOIN workspaces AS w USING (workspace_id)"
+            f" JOIN {believed(RECONCILED, RECONCILED_COLUMNS, 'true', as_of)} AS r USING (reconciliation_id)"
             " WHERE c.day >= :first_day AND c.day < :end_day"
             f" AND {CHOSEN_WORKSPACES}"
             " ORDER BY c.day, w.slug, r.provider, r.route, r.family, r.model"
         ),
-        {"first_day": first_day, "end_day": end_day, "workspace": workspace},
+        {
+            "first_day": first_day,
+            "end_day": end_day,
+            "workspace": workspace,
+            **({"as_of": as_of} if as_of else {}),
+        },
     )
     for row in rows.mappings():
-        yield StoredRow(row["day"], row["workspace"], row["now"], _row(dict(row)))
+        place = row["day"], row["workspace"], row["now"]
+        yield StoredRow(*place, _row(dict(row)), row["reconciliation_id"], row["recorded_at"])
 
 
 def _row(row: Mapping[str, Any]) -> ReconciledRow:
@@ -192,8 +212,13 @@ def _row(row: Mapping[str, Any]) -> ReconciledRow:
         alias_version=row["alias_version"],
         lower_bound=tuple(row["lower_bound"]),
         figures={group: {m: row[f"{group}_{m}"] for m in RECONCILED_MEASURES} for group in GROUPS},
-        costs={cost: CostFigure(row[f"cost_{cost}_usd"], row[f"cost_{cost}_basis"]) for cost in COSTS},
+        costs={cost: _cost(row, cost) for cost in COSTS},
     )
+
+
+def _cost(row: Mapping[str, Any], cost: str) -> CostFigure:
+    version = row["cost_computed_version"] if cost == "computed" else None
+    return CostFigure(row[f"cost_{cost}_usd"], row[f"cost_{cost}_basis"], version)
 
 
 def _copy_rows(reconciliation_id: int, rows: Sequence[ReconciledRow], now: datetime) -> Iterator[tuple[Any, ...]]:
@@ -208,6 +233,7 @@ def _copy_rows(reconciliation_id: int, rows: Sequence[ReconciledRow], now: datet
             list(row.lower_bound),
             *(row.figures.get(group, {}).get(measure) for group in GROUPS for measure in RECONCILED_MEASURES),
             *(part for cost in COSTS for part in (row.costs[cost].usd, row.costs[cost].basis)),
+            row.costs["computed"].version,
         )
 
 

@@ -7,15 +7,18 @@ In: a connection and UTC days. Out: :class:`Offence` records. What needs the rul
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import UTC, date
+from decimal import Decimal
 from typing import Final
 
 from sqlalchemy import Connection, text
 
+from usage_pipeline.ledger.finding_evidence import evidence_names
 from usage_pipeline.ledger.offences import Offence
 from usage_pipeline.ledger.reconciled import COSTS, GROUPS
 from usage_pipeline.measures import CACHE_WRITES, LEVELS, RECONCILED_MEASURES
 
+_CAUSE_WORDS: Final = ("Likely causes: ", "Likely cause: ", "Reason: ", "Last error: ")
 _CELL: Final = "concat_ws(' ', workspace, provider, route, family, nullif(model, ''))"
 _ROWS: Final = (
     "SELECT c.day, w.slug AS workspace, r.* FROM reconciliations AS c JOIN workspaces AS w USING (workspace_id)"
@@ -139,15 +142,45 @@ def reconciled_without_source(connection: Connection, days: Sequence[date]) -> I
         yield Offence(day, workspace, f"{count} shares are of Hermes rows that are not there")
 
 
-def open_findings(connection: Connection, days: Sequence[date], codes: Sequence[str]) -> Iterator[Offence]:
-    """Open findings of the codes, with the explanation that they carry."""
+def open_findings(
+    connection: Connection, days: Sequence[date], codes: Sequence[str], *, fraction_above: Decimal = Decimal(0)
+) -> Iterator[Offence]:
+    """Open findings of the codes: what they say, their figures, the likely cause, what stands behind, since when.
+
+    Only those whose difference is above ``fraction_above`` of the provider's figure.
+    """
     rows = connection.execute(
         text(
-            "SELECT f.day, concat_ws(' ', w.slug, f.provider, f.route, f.model, f.endpoint, f.measure), f.code,"
-            " f.explanation FROM findings AS f JOIN workspaces AS w USING (workspace_id)"
-            " WHERE f.day = ANY(:days) AND f.code = ANY(:codes) AND f.closed_at IS NULL ORDER BY 1, 2, 3"
+            "SELECT f.day, concat_ws(' ', w.slug, f.provider, f.route, f.model, f.endpoint, f.measure) AS place,"
+            " f.code, f.explanation, f.figure_provider, f.figure_hermes, f.difference, f.evidence, f.first_seen"
+            " FROM findings AS f JOIN workspaces AS w USING (workspace_id)"
+            " WHERE f.day = ANY(:days) AND f.code = ANY(:codes) AND f.closed_at IS NULL"
+            " AND coalesce(abs(f.difference) > :fraction * abs(f.figure_provider), true) ORDER BY 1, 2, 3, f.finding_id"
         ),
-        {"days": list(days), "codes": list(codes)},
+        {"days": list(days), "codes": list(codes), "fraction": fraction_above},
     )
-    for day, where, code, explanation in rows:
-        yield Offence(day, where, f"{code}: {explanation}", grave=False)
+    for row in rows:
+        said, cause = _parted(row.explanation)
+        details = (
+            ("code", row.code),
+            ("provider", _figure(row.figure_provider)),
+            ("Hermes", _figure(row.figure_hermes)),
+            ("difference", _figure(row.difference)),
+            ("likely cause", cause),
+            ("evidence", ", ".join(evidence_names(row.evidence))),
+            ("since", f"{row.first_seen.astimezone(UTC):%Y-%m-%dT%H:%MZ}"),
+        )
+        yield Offence(row.day, row.place, f"{row.code}: {said}", grave=False, details=details)
+
+
+def _parted(explanation: str) -> tuple[str, str]:
+    """What is said, and the cause that is named at its end."""
+    for word in _CAUSE_WORDS:
+        said, found, cause = explanation.partition(word)
+        if found:
+            return said.strip(), cause.strip()
+    return explanation, ""
+
+
+def _figure(value: Decimal | None) -> str:
+    return "" if value is None else f"{value:,f}"

@@ -14,8 +14,10 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
-from usage_pipeline.errors import UsagePipelineError
+from usage_pipeline.credentials.pseudonyms import Pseudonyms
+from usage_pipeline.errors import TransientError, UsagePipelineError
 from usage_pipeline.ledger.dimension_names import Named, names_asked_since, store_names
+from usage_pipeline.ledger.erased_ids import require_hashes
 from usage_pipeline.ledger.ingestion_runs import IngestionRun, record_run
 from usage_pipeline.ledger.provider_keys import ProviderKey
 from usage_pipeline.names import anthropic, openai
@@ -82,8 +84,12 @@ def refresh_account_names(
     *,
     seconds_max: float | None = None,
     run_id: str | None = None,
+    pseudonyms: Pseudonyms | None = None,
 ) -> NamesSummary:
-    """Ask for every list of the account behind ``key`` and store what is told; ``seconds_max`` bounds the asking."""
+    """Ask for every list of the account behind ``key`` and store what is told; ``seconds_max`` bounds the asking.
+
+    Whose id is erased (``pseudonyms``) is kept as the pseudonym alone.
+    """
     started_at = clock()
     deadline = None if seconds_max is None else time.monotonic() + seconds_max
 
@@ -103,13 +109,27 @@ def refresh_account_names(
             failures.append((listed.what, error.code, error.line()))
         except _TimeIsUpError:
             cut_off = True
-        with engine.begin() as connection:
-            counted[listed.what] = store_names(connection, key.provider, key.account, told, started_at)
+        if pseudonyms is not None:
+            told = [_without_erased(named, pseudonyms) for named in told]
+        try:
+            with engine.begin() as connection:
+                require_hashes(connection, key.provider, pseudonyms.hashes if pseudonyms else frozenset())
+                counted[listed.what] = store_names(connection, key.provider, key.account, told, started_at)
+        except TransientError as error:
+            failures.append((listed.what, error.code, error.line()))
     summary = NamesSummary(
         key.slug, key.provider, key.account, counted, tuple(failures), client.counters.requests, cut_off
     )
     note_names(engine, key, summary, started_at, clock(), run_id)
     return summary
+
+
+def _without_erased(named: Named, pseudonyms: Pseudonyms) -> Named:
+    pseudonym = pseudonyms.of(named.id)
+    if pseudonym is not None:
+        return Named(named.dimension, pseudonym, pseudonym)
+    detail = {fact: pseudonyms.of(told) or told for fact, told in named.detail.items()}
+    return Named(named.dimension, named.id, pseudonyms.of(named.name) or named.name, detail)
 
 
 def note_names(

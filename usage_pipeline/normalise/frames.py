@@ -174,6 +174,8 @@ def _costs() -> dict[str, pa.Column]:
     for name, words in _COSTS.items():
         found[f"cost_{name}_usd"] = _exact(f"{words}. Unit: US dollars, exact. Null: not known.")
         found[f"cost_{name}_basis"] = _column(TEXT, f"What cost_{name}_usd rests on.", nullable=True)
+    words = "The versions of the prices behind cost_computed_usd. Null: there is none."
+    found["cost_computed_version"] = _column(TEXT, words, nullable=True)
     return found
 
 

@@ -16,11 +16,18 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from usage_pipeline.ledger.erased_ids import share_with_erasures
 from usage_pipeline.ledger.event_copy import SliceIdentity
 from usage_pipeline.ledger.final_figures import keep_final_figures, known_final_pulls
 from usage_pipeline.ledger.line_key import LINE_DIMENSIONS, line_key
 from usage_pipeline.ledger.provider_keys import ProviderKey
-from usage_pipeline.ledger.pulls import PullDay, disputed_days, newest_pull_days, pull_days_since
+from usage_pipeline.ledger.pulls import (
+    PullDay,
+    disputed_days,
+    is_pruned,
+    newest_pull_days,
+    pull_days_since,
+)
 from usage_pipeline.ledger.replacement import Changes, replace_slice, typed_copy
 from usage_pipeline.ledger.slices import BILLS, Observation, Slice, cover, lock_slice, slices_of_endpoint
 from usage_pipeline.measures import EVENT_DIMENSIONS, EVENT_MEASURES, LEVELS, RECONCILED_MEASURES
@@ -82,7 +89,7 @@ def normalise_provider_days(
         with engine.begin() as connection:
             disputed = disputed_days(connection, key.feed_id, endpoint.name, days, settling)
         for day in disputed:
-            _note_restatements(engine, key, provider, endpoint, day, settling)
+            keep_what_final_pulls_said(engine, key, provider, endpoint, day, settling)
     return done
 
 
@@ -99,6 +106,8 @@ def _replace_from_pull(
     """Stream the pages of one pull once and replace the slice of each wanted day as its buckets come by."""
     wanted = {word.day: word for word in words}
     with engine.connect() as reading:
+        # Until the last page is read: an erasure between the pages and the rows would bring an id back.
+        share_with_erasures(reading)
         answers = StoredAnswers(reading, provider, endpoint)
         standing = StandingAnswers(answers, words if endpoint.kind == "usage" else (), slices)
         for day, buckets in answers.days(words):
@@ -230,12 +239,14 @@ def _bill_row(slice_id: int, name: bytes, pull_id: int, now: datetime, line: Bil
     )
 
 
-def _note_restatements(
+def keep_what_final_pulls_said(
     engine: Engine, key: ProviderKey, provider: Provider, endpoint: Endpoint, day: date, settling: timedelta
 ) -> None:
-    """Where final pulls of a day disagree, keep what each said per model, so that a restatement can be shown.
+    """Keep what each final pull of a day said per model, so that a restatement can be shown.
 
-    The figures come from the raw pages of every final pull that is not kept yet, in whatever order the pulls arrived.
+    For days on which final pulls disagree, and for those whose raw pages are about to be pruned. The figures come from
+    the raw pages of every final pull that is not kept yet, in whatever order the pulls arrived. A pull whose pages are
+    pruned was not final by the settling time of then, and says nothing any more.
     """
     with engine.begin() as connection:
         final = pull_days_since(connection, key.feed_id, endpoint.name, day, day_end(day) + settling)
@@ -246,7 +257,7 @@ def _note_restatements(
             # A pull whose answer was that of an earlier one says nothing new: its figures are kept once.
             repeats = word.content_pull_id in seen
             seen.add(word.content_pull_id)
-            if not repeats and word.pull_id not in kept:
+            if not repeats and word.pull_id not in kept and not is_pruned(connection, word.content_pull_id, day):
                 figures = _figures_by_model(connection, provider, endpoint, word)
                 keep_final_figures(connection, slice_.slice_id, word.pull_id, figures)
 

@@ -16,7 +16,7 @@ import msgspec
 import zstandard
 from sqlalchemy import Connection
 
-from usage_pipeline.ledger.pulls import PullDay, StoredPage, pull_days_since, stream_pages
+from usage_pipeline.ledger.pulls import PullDay, StoredPage, is_pruned, pull_days_since, stream_pages
 from usage_pipeline.ledger.slices import Slice
 from usage_pipeline.providers.contract import WIDTH_SECONDS, Bucket, Endpoint, PageQuery, Provider
 from usage_pipeline.pulls.ranges import floor_to_grid
@@ -104,6 +104,7 @@ class StandingAnswers:
             if word.day in slices
             and (standing := _standing_word(answers, slices[word.day])) is not None
             and _shape(standing) == _shape(word)
+            and not is_pruned(answers.connection, standing.content_pull_id, standing.day)
         }
         by_pull: dict[int, list[PullDay]] = defaultdict(list)
         for standing in self._words.values():

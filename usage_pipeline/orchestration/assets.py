@@ -5,15 +5,22 @@ Stages are safe to run again: what did not change is not written. (No postponed 
 an asset's parameters when it is defined.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from usage_pipeline.normalise.frames import BILLED_COSTS, RECONCILED_USAGE, USAGE_EVENTS
-from usage_pipeline.orchestration.column_schemas import table_schema
+from usage_pipeline.orchestration.column_schemas import HERMES_DAYS_SCHEMA, RAW_PAGES_SCHEMA, table_schema
 from usage_pipeline.orchestration.failures import readable_failures
+from usage_pipeline.orchestration.lineage import (
+    BILLED_COSTS_LINEAGE,
+    RECONCILED_USAGE_LINEAGE,
+    USAGE_EVENTS_LINEAGE,
+    column_lineage,
+)
+from usage_pipeline.orchestration.materialisations import newer_words, result_of, result_of_days, row_counts
 from usage_pipeline.orchestration.partitions import (
     DAYS,
     PROVIDER_DAYS,
@@ -24,10 +31,16 @@ from usage_pipeline.orchestration.partitions import (
 )
 from usage_pipeline.orchestration.resources import RuntimeResource
 from usage_pipeline.orchestration.run_tags import FROM_COMMAND
-from usage_pipeline.orchestration.summaries import NOT_SKIPPED, SKIPPED, changes_summary, pull_summary, totals_summary
+from usage_pipeline.orchestration.summaries import (
+    NOT_SKIPPED,
+    SKIPPED,
+    changes_summary,
+    figures_metadata,
+    pull_summary,
+    totals_summary,
+)
 
 if TYPE_CHECKING:
-    from usage_pipeline.ledger.stored_rows import StoredTable
     from usage_pipeline.stages import PullSummary, Runtime
 
 RAW_PROVIDER_PULLS: Final = dg.AssetKey("raw_provider_pulls")
@@ -36,7 +49,19 @@ USAGE_EVENTS_KEY: Final = dg.AssetKey("usage_events")
 BILLED_COSTS_KEY: Final = dg.AssetKey("billed_costs")
 RECONCILED_USAGE_KEY: Final = dg.AssetKey("reconciled_usage")
 
+PULL_POOL: Final = "provider_pulls"
+"""The pool of the runs that ask a provider: its limit leaves room for those that process what came."""
+
 _OWNERS: Final = ["team:usage-pipeline"]
+_RAW: Final = {"layer": "raw", "personal_ids": "yes"}
+_CANONICAL: Final = {"layer": "canonical", "personal_ids": "yes"}
+_RECONCILED: Final = {"layer": "reconciled", "personal_ids": "no"}
+
+
+def _documents(*paths: str) -> dict[str, dg.MetadataValue[Any]]:
+    """Where to read on, as paths of the checkout."""
+    return {f"read_{path.rsplit('/', 1)[-1].removesuffix('.md')}": dg.MetadataValue.path(path) for path in paths}
+
 
 # Not ``all_deps_blocking_checks_passed``: of many keys of a day it is satisfied with one that passed, and it takes a
 # source that has nothing for the day (no key, or Hermes alone) for one that did not pass.
@@ -59,40 +84,50 @@ never pulled, or none, goes on all the same; a day on which one of them did not 
     partitions_def=PROVIDER_DAYS,
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=PULL_DAYS_MAX),
     retry_policy=dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+    pool=PULL_POOL,
     group_name="sources",
     kinds={"api", "postgres"},
     owners=_OWNERS,
-    metadata={"dagster/table_name": "raw_pages"},
+    tags=_RAW,
+    metadata={
+        "dagster/table_name": "raw_pages",
+        "dagster/column_schema": RAW_PAGES_SCHEMA,
+        **_documents("docs/providers.md"),
+    },
 )
 def raw_provider_pulls(
     context: dg.AssetExecutionContext, runtime: dg.ResourceParam[RuntimeResource]
 ) -> dg.MaterializeResult[Any]:
     """Every page of a provider key's usage and cost APIs, verbatim, complete or nothing.
 
-    One run asks for a range of days at once. An unchanged answer keeps only the note that it was asked for. A key that
-    is turned off is materialised with a summary that says so.
+    **A row** is one page of an answer. **A partition** is one UTC day of one provider key.
+
+    **Runs** when the schedules `open_day_hourly` and `look_back_daily` or the sensor `new_provider_keys` ask for it, or
+    by hand: *Materialize*, or `usage-pipeline backfill`. A run asks one key for up to 31 days at once. An unchanged
+    answer keeps only the note that it was asked for. A key that is turned off is materialised with a summary that says
+    so.
+
+    **If it fails**, nothing of the endpoint's answer was published and what stood before still stands. A refused key
+    (401, 403) is not asked again: `usage-pipeline keys test KEY`, then `keys rotate`. What may pass by itself (429,
+    5xx) was tried again twice; materialise the days again later.
     """
     retry = FROM_COMMAND not in context.run.tags
     with readable_failures(retry=retry):
         cells = {key: key_day(key) for key in context.partition_keys}
         done = _pull(runtime.of_run(context.run.run_id), list(cells.values()), retry=retry)
         changed = {(one.key, day): _changed_endpoints(one, day) for one in done for day in one.changed_days}
-        if len(cells) > 1:
-            for partition, cell in cells.items():
-                endpoints = changed.get((cell.key, cell.day), "none")
-                context.add_asset_metadata({"endpoints_changed": endpoints}, partition_key=partition)
-        results = [result for one in done for result in one.endpoints]
-        return dg.MaterializeResult(
-            metadata={
-                "summary": dg.MetadataValue.md(pull_summary(done)),
-                "rows_read": sum(result.rows for result in results),
-                "requests": sum(result.requests for result in results),
-                "pages": sum(result.pages for result in results),
-                "bytes_read": sum(result.bytes_read for result in results),
-                "seconds_waited": float(sum(result.seconds_waited for result in results)),
-                SKIPPED: "; ".join(f"{one.key}: {one.skipped}" for one in done if one.skipped) or NOT_SKIPPED,
+        by_partition: dict[str, dict[str, Any]] = {}
+        for partition, cell in cells.items():
+            endpoints = changed.get((cell.key, cell.day), [])
+            by_partition[partition] = {
+                "answers_changed": len(endpoints),
+                "endpoints_changed": ", ".join(endpoints) or "none",
             }
-        )
+        of_run = {
+            "summary": dg.MetadataValue.md(pull_summary(done)),
+            SKIPPED: "; ".join(f"{one.key}: {one.skipped}" for one in done if one.skipped) or NOT_SKIPPED,
+        }
+        return result_of(context, of_run, by_partition)
 
 
 @dg.asset(
@@ -102,12 +137,26 @@ def raw_provider_pulls(
     group_name="sources",
     kinds={"postgres"},
     owners=_OWNERS,
-    metadata={"dagster/table_name": "hermes_days"},
+    tags=_RAW,
+    metadata={
+        "dagster/table_name": "hermes_days",
+        "dagster/column_schema": HERMES_DAYS_SCHEMA,
+        **_documents("docs/hermes.md"),
+    },
 )
 def hermes_rollups(
     context: dg.AssetExecutionContext, runtime: dg.ResourceParam[RuntimeResource]
 ) -> dg.MaterializeResult[Any]:
-    """Which batch of the inbox is the newest word of each Hermes feed on each day."""
+    """Which batch of the inbox is the newest word of each Hermes feed on each day.
+
+    **A row** is one feed's UTC day and the batch that speaks for it. **A partition** is one UTC day.
+
+    **Runs** within seconds of a batch that says something new (sensor `new_hermes_batches`), and before each
+    `usage-pipeline backfill`'s days. It asks nobody: Hermes posts by itself.
+
+    **If it fails**, the batches are in the inbox all the same and nothing is lost; the error says what is wrong with
+    the store. Materialise the day again.
+    """
     from usage_pipeline.stages import settle_hermes_days
 
     with readable_failures():
@@ -117,7 +166,7 @@ def hermes_rollups(
             f"{done.changes.stored} feed-days have a newer batch than before. "
             f"{done.rows} feed-days have a word, on {len(done.days_moved)} of {len(days)} days."
         )
-        return _result(context, runtime.runtime, "hermes_days", days, summary, {"feed_days_moved": done.changes.stored})
+        return result_of_days(context, runtime.runtime, "hermes_days", days, summary)
 
 
 @dg.asset(
@@ -129,14 +178,27 @@ def hermes_rollups(
     group_name="canonical",
     kinds={"postgres"},
     owners=_OWNERS,
-    metadata={"dagster/table_name": "usage_events", "dagster/column_schema": table_schema(USAGE_EVENTS)},
+    tags=_CANONICAL,
+    metadata={
+        "dagster/table_name": "usage_events",
+        "dagster/column_schema": table_schema(USAGE_EVENTS, USAGE_EVENTS_LINEAGE),
+        "dagster/column_lineage": column_lineage(USAGE_EVENTS_LINEAGE),
+        **_documents("docs/architecture.md", "docs/models.md"),
+    },
 )
 def usage_events(
     context: dg.AssetExecutionContext, runtime: dg.ResourceParam[RuntimeResource]
 ) -> dg.MaterializeResult[Any]:
-    """Canonical usage of both sources: one row per window and dimensions, disjoint token classes, history kept.
+    """Canonical usage of both sources, in disjoint classes of tokens, with the history of every change.
 
-    Each slice (feed, endpoint, day) equals its source's newest complete word: what vanished there vanishes here.
+    **A row** is what one source says of one window (an hour, or a day) and one set of dimensions: project, user, API
+    key, model, tier. **A partition** is one UTC day of every key and feed. Each slice (feed, endpoint, day) equals its
+    source's newest complete word: what vanished there vanishes here.
+
+    **Runs** by itself (`carry_down`) for the days on which a source has a newer word and passed its checks.
+
+    **If it fails**, the day's rows are as they were. A failed check means that the day is not reconciled anew: its
+    rows are in the check's table. Mend what is behind them and materialise the day again; other days go on.
     """
     from usage_pipeline.stages import normalise_usage
 
@@ -144,7 +206,7 @@ def usage_events(
         days = _days(context)
         done = normalise_usage(runtime.of_run(context.run.run_id), days)
         summary = changes_summary("usage events", done.changes, done.days_moved)
-        return _result(context, runtime.runtime, "usage_events", days, summary, _counts(done.changes))
+        return result_of_days(context, runtime.runtime, "usage_events", days, summary, newer_words(days, done))
 
 
 @dg.asset(
@@ -156,19 +218,33 @@ def usage_events(
     group_name="canonical",
     kinds={"postgres"},
     owners=_OWNERS,
-    metadata={"dagster/table_name": "billed_costs", "dagster/column_schema": table_schema(BILLED_COSTS)},
+    tags=_CANONICAL,
+    metadata={
+        "dagster/table_name": "billed_costs",
+        "dagster/column_schema": table_schema(BILLED_COSTS, BILLED_COSTS_LINEAGE),
+        "dagster/column_lineage": column_lineage(BILLED_COSTS_LINEAGE),
+        **_documents("docs/reconciliation.md"),
+    },
 )
 def billed_costs(
     context: dg.AssetExecutionContext, runtime: dg.ResourceParam[RuntimeResource]
 ) -> dg.MaterializeResult[Any]:
-    """The lines of the providers' own bills, exact, in US dollars."""
+    """The lines of the providers' own bills, exact, in US dollars.
+
+    **A row** is one line of a bill's day. **A partition** is one UTC day of every key. Bills settle late: until then a
+    day's cost is an estimate from its tokens.
+
+    **Runs** by itself (`carry_down`) for the days on which a pull has a newer answer and passed its checks.
+
+    **If it fails**, the day's lines are as they were; see the failed check's table, then materialise the day again.
+    """
     from usage_pipeline.stages import normalise_bills
 
     with readable_failures():
         days = _days(context)
         done = normalise_bills(runtime.of_run(context.run.run_id), days)
         summary = changes_summary("billed lines", done.changes, done.days_moved)
-        return _result(context, runtime.runtime, "billed_costs", days, summary, _counts(done.changes))
+        return result_of_days(context, runtime.runtime, "billed_costs", days, summary, newer_words(days, done))
 
 
 @dg.asset(
@@ -180,15 +256,32 @@ def billed_costs(
     group_name="reconciled",
     kinds={"postgres"},
     owners=_OWNERS,
-    metadata={"dagster/table_name": "reconciled_usage", "dagster/column_schema": table_schema(RECONCILED_USAGE)},
+    tags=_RECONCILED,
+    metadata={
+        "dagster/table_name": "reconciled_usage",
+        "dagster/column_schema": table_schema(RECONCILED_USAGE, RECONCILED_USAGE_LINEAGE),
+        "dagster/column_lineage": column_lineage(RECONCILED_USAGE_LINEAGE),
+        **_documents("docs/reconciliation.md", "docs/operations.md"),
+    },
 )
 def reconciled_usage(
     context: dg.AssetExecutionContext, runtime: dg.ResourceParam[RuntimeResource]
 ) -> dg.MaterializeResult[Any]:
-    """What counts, why, and every difference: per workspace, provider, route, family, model and day.
+    """What counts, why, and every difference.
 
-    Days around whose findings hang on the changed ones are decided anew with them.
+    **A row** is one cell: workspace, provider, route, family, model and UTC day, with what the provider reports, what
+    Hermes reports, which of them counts, and its cost. Counted = explained + unattributed + stand-in. **A partition**
+    is one UTC day of every workspace. Days around whose findings hang on the changed ones are decided anew with them.
+
+    **Runs** by itself (`carry_down`) for the days on which usage or bills changed and passed their checks.
+
+    **If it fails**, the last good figures stand, and `usage-pipeline report` shows them. Checks that stop the day
+    (totals, double counting, sources) mean a defect: keep the run's id and the check's table. Checks that warn show
+    differences between the sources: docs/reconciliation.md says what each finding means and what to do.
+
+    **Plots**: tokens of every class, and money in nano-USD (billionths of a US dollar) beside the exact amount as text.
     """
+    from usage_pipeline.ledger.day_figures import day_figures
     from usage_pipeline.ledger.replacement import Changes
     from usage_pipeline.ledger.stored_rows import token_totals
     from usage_pipeline.stages import reconcile_days
@@ -200,13 +293,18 @@ def reconciled_usage(
         moved = sorted({outcome.day for outcome in outcomes if outcome.changes.any or outcome.findings_moved})
         with runtime.runtime.engine.connect() as connection:
             totals = token_totals(connection, days)
+            figures = day_figures(connection, days)
         summary = f"{totals_summary(totals)}\n\n{changes_summary('reconciled rows', changes, moved)}"
-        figures = {
-            **_counts(changes),
-            "findings_open": sum(outcome.findings for outcome in outcomes if outcome.day in set(days)),
-            "findings_opened_or_closed": sum(outcome.findings_moved for outcome in outcomes),
-        }
-        return _result(context, runtime.runtime, "reconciled_usage", days, summary, figures)
+        by_day: dict[date, dict[str, Any]] = {}
+        for day in days:
+            of_day = [outcome for outcome in outcomes if outcome.day == day]
+            by_day[day] = {
+                **(figures_metadata(figures[day]) if day in figures else {}),
+                **row_counts(sum((outcome.changes for outcome in of_day), Changes())),
+                "findings_open": sum(outcome.findings for outcome in of_day),
+                "findings_opened_or_closed": sum(outcome.findings_moved for outcome in of_day),
+            }
+        return result_of_days(context, runtime.runtime, "reconciled_usage", days, summary, by_day)
 
 
 ASSETS: Final = (raw_provider_pulls, hermes_rollups, usage_events, billed_costs, reconciled_usage)
@@ -234,37 +332,5 @@ def _days(context: dg.AssetExecutionContext) -> list[date]:
     return sorted(date.fromisoformat(key) for key in context.partition_keys)
 
 
-def _counts(changes: Any) -> dict[str, int]:
-    return {
-        "rows_stored": changes.stored,
-        "rows_updated": changes.updated,
-        "rows_removed": changes.removed,
-        "rows_unchanged": changes.unchanged,
-    }
-
-
-def _result(
-    context: dg.AssetExecutionContext,
-    runtime: "Runtime",
-    table: "StoredTable",
-    days: Sequence[date],
-    summary: str,
-    figures: Mapping[str, int],
-) -> dg.MaterializeResult[Any]:
-    """The materialisation of days: the summary and figures of the run, and the rows that now stand for each day."""
-    from usage_pipeline.ledger.stored_rows import rows_in_all, rows_of_days
-
-    with runtime.engine.connect() as connection:
-        in_all = rows_in_all(connection, table)
-        by_day = rows_of_days(connection, table, days)
-    metadata: dict[str, Any] = {"summary": dg.MetadataValue.md(summary), "dagster/row_count": in_all, **figures}
-    if len(days) == 1:
-        metadata["dagster/partition_row_count"] = by_day[days[0]]
-    else:
-        for day, count in by_day.items():
-            context.add_asset_metadata({"dagster/partition_row_count": count}, partition_key=day.isoformat())
-    return dg.MaterializeResult(metadata=metadata)
-
-
-def _changed_endpoints(summary: "PullSummary", day: date) -> str:
-    return ", ".join(result.endpoint for result in summary.endpoints if day in result.changed_days)
+def _changed_endpoints(summary: "PullSummary", day: date) -> list[str]:
+    return [result.endpoint for result in summary.endpoints if day in result.changed_days]

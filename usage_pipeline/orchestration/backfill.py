@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date
@@ -45,6 +45,7 @@ from usage_pipeline.orchestration.backfill_outcome import (
     StageOutcome,
     State,
 )
+from usage_pipeline.orchestration.backfill_pace import Pace, PlannedRun
 from usage_pipeline.orchestration.checks import CHECKS
 from usage_pipeline.orchestration.instance import open_instance
 from usage_pipeline.orchestration.partitions import (
@@ -221,12 +222,11 @@ class _BackfillRuns:
         self.job = build_defs(given(self.runtime)).resolve_implicit_global_asset_job_def()
         chunks = list(DaySpan(self.record.first_day, self.record.end_day).chunks(PULL_DAYS_MAX))
         done = self.done or frozenset()
-        for chunk in chunks:
-            todo = [key for key in keys if _step(chunk, key) not in done]
-            for key in todo:
-                self._run(chunk, [RAW_PROVIDER_PULLS], key_range_tags(key, chunk), key)
-            if todo or _step(chunk, None) not in done:
-                self._run(chunk, _DAY_STAGES, day_range_tags(chunk), None)
+        plan = _plan(chunks, keys, done)
+        pace = Pace(plan, len(chunks))
+        for number, planned in enumerate(plan):
+            self._run(planned, pace.begin(number))
+            pace.end(number)
         pulls = [_step(chunk, key) for chunk in chunks for key in keys]
         outcome = BackfillOutcome(
             self.record.first_day,
@@ -248,9 +248,12 @@ class _BackfillRuns:
         if fresh := [key for key in keys if key not in known]:
             self.instance.add_dynamic_partitions(PROVIDER_KEYS.name or "", fresh)
 
-    def _run(self, span: DaySpan, assets: Sequence[dg.AssetKey], tags: Mapping[str, str], key: str | None) -> None:
+    def _run(self, planned: PlannedRun, how_far: str) -> None:
+        span, key = planned.span, planned.key
+        assets = [RAW_PROVIDER_PULLS] if key else _DAY_STAGES
+        tags = key_range_tags(key, span) if key else day_range_tags(span)
         what = f"pulling {key}" if key else "reconciling"
-        self.progress(f"{what}, {span.first_day} to {span.last_day} …")
+        self.progress(f"{what}, {span.first_day} to {span.last_day} … {how_far}")
         result = self.job.execute_in_process(
             run_config=_QUIET,
             instance=self.instance,
@@ -290,6 +293,17 @@ class _BackfillRuns:
             else:
                 tally.errors += 1
             tally.first = tally.first or _first_offence(one)
+
+
+def _plan(chunks: Sequence[DaySpan], keys: Sequence[str], done: Set[BackfillStep]) -> list[PlannedRun]:
+    """Of each chunk the pulls that are not done, then its days where any is made or they are not done themselves."""
+    plan: list[PlannedRun] = []
+    for number, chunk in enumerate(chunks, start=1):
+        todo = [key for key in keys if _step(chunk, key) not in done]
+        plan += [PlannedRun(chunk, key, number) for key in todo]
+        if todo or _step(chunk, None) not in done:
+            plan.append(PlannedRun(chunk, None, number))
+    return plan
 
 
 def _step(span: DaySpan, key: str | None) -> BackfillStep:

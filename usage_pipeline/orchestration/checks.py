@@ -6,7 +6,7 @@ warn. (No postponed annotations here: Dagster reads those of a check's parameter
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,9 @@ from usage_pipeline.orchestration.by_partition import verdicts, whole_verdict
 from usage_pipeline.orchestration.failures import readable_failures
 from usage_pipeline.orchestration.partitions import DAYS, PROVIDER_DAYS, KeyDay, key_day, partition_key
 from usage_pipeline.orchestration.resources import RuntimeResource
+from usage_pipeline.settings import Settings, malformed_setting
+
+FRESHNESS: Final = "data_is_fresh"
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -72,20 +75,21 @@ def pull_check(name: str, description: str, look: Callable[[], PullLook]) -> dg.
     return run
 
 
-def day_check(spec: DayCheck) -> dg.AssetChecksDefinition:
-    """A check of an asset by UTC day."""
+def day_check(spec: DayCheck, *, made_blocking: bool = False) -> dg.AssetChecksDefinition:
+    """A check of an asset by UTC day. ``made_blocking``: whatever it finds fails the day, though it would only warn."""
     check = dg.AssetCheckKey(spec.asset, spec.name)
+    blocking = spec.blocking or made_blocking
 
     @dg.asset_check(
-        name=spec.name, asset=spec.asset, partitions_def=DAYS, blocking=spec.blocking, description=spec.description
+        name=spec.name, asset=spec.asset, partitions_def=DAYS, blocking=blocking, description=spec.description
     )
     def run(context: dg.AssetCheckExecutionContext, runtime: dg.ResourceParam[RuntimeResource]) -> Any:
         days = sorted(date.fromisoformat(key) for key in context.partition_keys)
         found: dict[str, list[Offence]] = defaultdict(list)
         with readable_failures(), runtime.runtime.engine.connect() as connection:
             for offence in spec.look(runtime.runtime, connection, days):
-                found[offence.day.isoformat()].append(offence)
-        yield from verdicts(context, check, found, blocking=spec.blocking)
+                found[offence.day.isoformat()].append(replace(offence, grave=True) if made_blocking else offence)
+        yield from verdicts(context, check, found, blocking=blocking)
 
     return run
 
@@ -168,18 +172,33 @@ def _findings(*codes: str) -> DayLook:
     return look
 
 
-@dg.asset_check(
-    name="data_is_fresh",
-    asset=RECONCILED_USAGE_KEY,
-    description="Every enabled key has a complete pull of the newest day that should be there by now. Warns.",
-)
-def data_is_fresh(runtime: dg.ResourceParam[RuntimeResource]) -> dg.AssetCheckResult:
-    from usage_pipeline.ledger.freshness import stale_keys
+def _excess(runtime: "Runtime", connection: "Connection", days: Sequence[date]) -> Iterable[Offence]:
+    from usage_pipeline.ledger.reconciled_checks import open_findings
 
-    of_run = runtime.runtime
-    grace = timedelta(hours=of_run.settings.window_missing_hours)
-    with readable_failures(), of_run.engine.connect() as connection:
-        return whole_verdict(list(stale_keys(connection, of_run.clock(), grace)))
+    return open_findings(
+        connection, days, ("hermes_exceeds_provider",), fraction_above=runtime.settings.hermes_excess_fraction
+    )
+
+
+def freshness_check(*, made_blocking: bool = False) -> dg.AssetChecksDefinition:
+    """Whether every key has spoken of late; of the whole asset, since what is missing is on no day's partition."""
+
+    @dg.asset_check(
+        name=FRESHNESS,
+        asset=RECONCILED_USAGE_KEY,
+        blocking=made_blocking,
+        description="Every enabled key has a complete pull of the newest day that should be there by now. Warns.",
+    )
+    def run(runtime: dg.ResourceParam[RuntimeResource]) -> dg.AssetCheckResult:
+        from usage_pipeline.ledger.freshness import stale_keys
+
+        of_run = runtime.runtime
+        grace = timedelta(hours=of_run.settings.freshness_hours)
+        with readable_failures(), of_run.engine.connect() as connection:
+            stale = stale_keys(connection, of_run.clock(), grace)
+            return whole_verdict([replace(one, grave=True) if made_blocking else one for one in stale])
+
+    return run
 
 
 DAY_CHECKS: Final = (
@@ -246,7 +265,7 @@ DAY_CHECKS: Final = (
         RECONCILED_USAGE_KEY,
         False,
         "Hermes reports no more than the provider does, within the tolerance. Warns.",
-        _findings("hermes_exceeds_provider"),
+        _excess,
     ),
     DayCheck(
         "bill_matches_usage",
@@ -264,7 +283,7 @@ DAY_CHECKS: Final = (
     ),
 )
 
-CHECKS: Final = (
+_PULL_CHECKS: Final = (
     pull_check(
         "pull_is_complete",
         "Every endpoint of the key has a complete newest answer for the day, and its raw pages are there.",
@@ -276,6 +295,26 @@ CHECKS: Final = (
         "that an earlier answer had and this one lacks is a warning.",
         _dimensions_answered,
     ),
-    data_is_fresh,
-    *(day_check(spec) for spec in DAY_CHECKS),
 )
+
+
+def build_checks(settings: Settings) -> tuple[dg.AssetChecksDefinition, ...]:
+    """Every check; those that the settings name fail what they only warn of by default.
+
+    Raises :class:`InvalidInputError` ``setting_malformed`` for a name that no such check has.
+    """
+    made = frozenset(settings.blocking_checks)
+    warning = [FRESHNESS, *(spec.name for spec in DAY_CHECKS if not spec.blocking)]
+    if made - set(warning):
+        raise malformed_setting("USAGE_BLOCKING_CHECKS", f"a list of {', '.join(warning)}")
+    by_day = (
+        day_check(spec, made_blocking=True) if spec.name in made else check
+        for spec, check in zip(DAY_CHECKS, _BY_DAY, strict=True)
+    )
+    return (*_PULL_CHECKS, freshness_check(made_blocking=True) if FRESHNESS in made else _FRESH, *by_day)
+
+
+_FRESH: Final = freshness_check()
+_BY_DAY: Final = tuple(day_check(spec) for spec in DAY_CHECKS)
+CHECKS: Final = build_checks(Settings())
+"""The checks as they are by default; which there are does not hang on the settings."""

@@ -22,10 +22,14 @@ START_DAY: Final = date(2024, 1, 1)
 PULL_DAYS_MAX: Final = 31
 """Days that one run pulls at most: a page of daily buckets of the narrowest API."""
 
+KEY_TAG: Final = "usage_pipeline/provider_key"
+"""The tag of a run that names the key which it pulls."""
+
 _DAY: Final = "day"
 _KEY: Final = "provider_key"
 _RANGE_START: Final = "dagster/asset_partition_range_start"
 _RANGE_END: Final = "dagster/asset_partition_range_end"
+_PARTITION: Final = "dagster/partition"
 
 # The open day is a partition of its own while it lasts, hence one more than the closed ones.
 DAYS: Final = dg.DailyPartitionsDefinition(start_date=START_DAY.isoformat(), timezone="UTC", end_offset=1)
@@ -123,8 +127,20 @@ def key_range_tags(key: str, span: DaySpan) -> dict[str, str]:
     return {
         _RANGE_START: partition_key(KeyDay(span.first_day, key)),
         _RANGE_END: partition_key(KeyDay(span.last_day, key)),
-        "usage_pipeline/provider_key": key,
+        KEY_TAG: key,
     }
+
+
+def span_of_tags(tags: Mapping[str, str]) -> tuple[str, DaySpan] | None:
+    """The provider key and the days that a run with these tags pulls; None where they name no days of one key."""
+    first = tags.get(_RANGE_START, tags.get(_PARTITION))
+    last = tags.get(_RANGE_END, tags.get(_PARTITION))
+    if first is None or last is None:
+        return None
+    first_cell, last_cell = key_day(first), key_day(last)
+    if first_cell.key != last_cell.key:
+        return None
+    return first_cell.key, DaySpan(first_cell.day, last_cell.day + timedelta(days=1))
 
 
 def day_range_tags(span: DaySpan) -> dict[str, str]:

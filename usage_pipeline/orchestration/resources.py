@@ -34,8 +34,10 @@ class RuntimeResource:
 def runtime_from_environment(_context: dg.InitResourceContext) -> Iterator[RuntimeResource]:
     """Open the store that the environment names, and close it after the run."""
     from usage_pipeline.stages import open_runtime
+    from usage_pipeline.telemetry.logs import configure_logging
 
     with open_runtime(os.environ) as opened:
+        configure_logging(os.environ, opened.settings)
         yield RuntimeResource(opened)
 
 

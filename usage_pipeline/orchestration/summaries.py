@@ -11,6 +11,7 @@ import dagster as dg
 from usage_pipeline.ledger.offences import Offence
 
 if TYPE_CHECKING:
+    from usage_pipeline.ledger.day_figures import DayFigures
     from usage_pipeline.ledger.replacement import Changes
     from usage_pipeline.ledger.stored_rows import TokenTotals
     from usage_pipeline.stages import PullSummary
@@ -88,18 +89,41 @@ def totals_summary(totals: Sequence[TokenTotals]) -> str:
     return f"Tokens of these days, every class:\n\n{markdown_table(columns, rows, left=3)}"
 
 
+def figures_metadata(figures: DayFigures) -> dict[str, int | str]:
+    """A day's tokens and money as figures that Dagster plots; what nobody says has none.
+
+    Money is plotted as integer nano-USD, rounded once; the exact amount in US dollars stands beside it as text.
+    """
+    from usage_pipeline.reconcile.report import nano_usd, plain
+
+    found: dict[str, int | str] = {f"tokens_{name}": n for name, n in figures.tokens.items() if n is not None}
+    for name, usd in figures.cost_usd.items():
+        if usd is not None:
+            found[f"cost_{name}_nano_usd"] = nano_usd(usd)
+            found[f"cost_{name}_usd"] = plain(usd)
+    return found
+
+
 def offences_metadata(offences: Sequence[Offence]) -> Mapping[str, dg.MetadataValue]:
-    """The offending rows as a table, the first ones, and how many there are; nothing where there are none."""
+    """How many rows offend, which Dagster plots over time, and the first of them as a table where there are any.
+
+    The columns that some offences have beside day, where and what are columns of the table too.
+    """
     if not offences:
-        return {}
+        return {"offences": dg.MetadataValue.int(0)}
+    shown = offences[:_ROWS_SHOWN]
+    more = dict.fromkeys(name for one in shown for name, _ in one.details)
+    empty = dict.fromkeys(more, "")
     records = [
-        dg.TableRecord({"day": one.day.isoformat(), "where": one.where, "what": one.what})
-        for one in offences[:_ROWS_SHOWN]
+        dg.TableRecord({"day": one.day.isoformat(), "where": one.where, "what": one.what, **empty, **dict(one.details)})
+        for one in shown
     ]
-    columns = [dg.TableColumn(name) for name in ("day", "where", "what")]
+    columns = [dg.TableColumn(name) for name in ("day", "where", "what", *more)]
+    left = len(offences) - len(shown)
     return {
         OFFENDING: dg.MetadataValue.table(records, schema=dg.TableSchema(columns)),
         "offences": dg.MetadataValue.int(len(offences)),
+        **({"not_shown": dg.MetadataValue.text(f"and {left} more")} if left else {}),
     }
 
 

@@ -52,6 +52,11 @@ def entry_of(model: str, entries: Iterable[ModelInfo]) -> ModelInfo | None:
     return None
 
 
+def undated_name(name: str) -> str:
+    """The name without a snapshot's date; the name itself where it has none."""
+    return _without_snapshot(name)[1]
+
+
 def _is_about(rule: MatchLogic, name: str) -> bool:
     from genai_prices.types import ClauseEquals, ClauseOr, ClauseRegex, ClauseStartsWith
 

@@ -8,9 +8,9 @@ names of what has no rate.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
 from typing import Final
 
@@ -26,6 +26,7 @@ PRICED_PARTS: Final = {
 
 _UNITS_EXPONENT: Final = {"requests": 3, "searches": 3, "seconds": 0}
 _MILLIONS: Final = 6
+_OWN_UNITS: Final = frozenset({"requests", "searches", "seconds", "characters"})
 _CHARGED: Final = (*TOKEN_CLASSES, *OTHER_MEASURES)
 _RATE_DIGITS_MAX: Final = 60
 
@@ -81,6 +82,18 @@ class Rates:
                     remedy="Write US dollars per unit as a decimal, for example 1.25.",
                 )
 
+    def times(self, factor: Decimal, *, but: Set[str] = frozenset()) -> Rates:
+        """Every known rate times ``factor``, exact; those named in ``but`` stay."""
+        if factor == 1:
+            return self
+        with exact_arithmetic():
+            scaled = {
+                name: rate * factor
+                for name in RATE_NAMES
+                if name not in but and (rate := getattr(self, name)) is not None
+            }
+        return replace(self, **scaled)
+
     def to_json(self) -> str:
         """Canonical JSON: each known rate as a decimal string, ``stand_ins`` as an object where there are any."""
         known: dict[str, object] = {
@@ -108,6 +121,12 @@ class Rates:
 
 RATE_NAMES: Final = tuple(field.name for field in fields(Rates) if field.name != "stand_ins")
 """The fields of :class:`Rates` that are rates, each the name of a measure."""
+
+
+def rate_unit(name: str) -> tuple[int, str]:
+    """What a rate is for: ``(1000000, "tokens")`` for a token class or a part of one."""
+    words = name if name in _OWN_UNITS else "tokens"
+    return 10 ** _UNITS_EXPONENT.get(name, _MILLIONS), words
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.errors import PermanentError, TransientError, UsagePipelineError
 from usage_pipeline.providers.circuit import Circuit
 from usage_pipeline.providers.contract import Endpoint, PageQuery, Provider
-from usage_pipeline.providers.refusals import refusal_at
+from usage_pipeline.providers.refusals import refusal_at, without_secret
 from usage_pipeline.providers.retry_after import seconds_to_wait
 from usage_pipeline.providers.rows import broken, where_of
 
@@ -243,7 +243,8 @@ class ProviderClient:
     def _body(self, response: httpx.Response, where: str) -> _Outcome:
         kind = response.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
-            return _Failure(broken("answer_not_json", f"HTTP 200 with the content type {kind[:60]!r}", where))
+            kind = kind.replace(self._secret.reveal().lower(), "[redacted]")[:60]
+            return _Failure(broken("answer_not_json", f"HTTP 200 with the content type {kind!r}", where))
         body = self._read(response, where)
         if isinstance(body, _Failure):
             return body
@@ -282,9 +283,7 @@ class ProviderClient:
             )
         if status < 300:
             return _Failure(broken("answer_not_json", f"HTTP {status} where a page is answered with 200", where))
-        # Providers redact what looks like a key; a gateway's key may look like anything, so it is taken out as it is.
-        body = _head_of_body(response).replace(self._secret.reveal().encode(), b"[redacted]")
-        error = refused(status, body)
+        error = refused(status, without_secret(_head_of_body(response), self._secret))
         if not isinstance(error, TransientError):
             return _Failure(error)
         return _Failure(error, seconds_to_wait(response.headers, self.clock()), is_down=status != 429)

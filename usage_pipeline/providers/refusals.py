@@ -6,12 +6,14 @@ Comes in: provider, endpoint, status and body. Goes out: a ``PermanentError`` (a
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import date
 from typing import Final
 
 import msgspec
 
+from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.errors import PermanentError, TransientError, UsagePipelineError
 from usage_pipeline.providers.contract import Endpoint
 from usage_pipeline.providers.rows import UNREADABLE, where_of
@@ -90,6 +92,20 @@ def redacted(text: str) -> str:
     """The text on one line, shortened, with everything that looks like a key as ``[redacted]``."""
     line = _KEY_LIKE.sub("[redacted]", " ".join(text.split()))
     return line if len(line) <= MESSAGE_CHARACTERS_MAX else line[: MESSAGE_CHARACTERS_MAX - 1] + "…"
+
+
+def without_secret(body: bytes, secret: Secret) -> bytes:
+    """A refusal's body without the key that was sent, as ``[redacted]``.
+
+    Providers redact what looks like a key; a gateway's key may look like anything, so it is taken out as it is. JSON
+    may spell it with escapes, so a body that is JSON is spelled anew first.
+    """
+    with contextlib.suppress(*UNREADABLE):
+        body = msgspec.json.encode(msgspec.json.decode(body))
+    plain = secret.reveal()
+    for spelled in (plain.encode(), msgspec.json.encode(plain)[1:-1]):
+        body = body.replace(spelled, b"[redacted]")
+    return body
 
 
 def provider_message(body: bytes) -> str:

@@ -14,12 +14,13 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, Protocol
 
 import msgspec
 import zstandard
 
+from usage_pipeline.credentials.pseudonyms import Pseudonyms
 from usage_pipeline.errors import TransientError
 from usage_pipeline.providers.contract import (
     Bucket,
@@ -53,6 +54,23 @@ class PageSource(Protocol):
 
     def fetch_page(self, endpoint: Endpoint, page: PageQuery) -> bytes:
         """The body of one page."""
+
+
+class PseudonymousPages:
+    """Pages with every erased id replaced, before anything else is done with them. In: where they come from."""
+
+    def __init__(self, source: PageSource, pseudonyms: Pseudonyms) -> None:
+        self._source = source
+        self._pseudonyms = pseudonyms
+
+    @property
+    def clock(self) -> ClockFunction:
+        """The source's clock."""
+        return self._source.clock
+
+    def fetch_page(self, endpoint: Endpoint, page: PageQuery) -> bytes:
+        """The body of one page, redacted. Raises what the source raises."""
+        return self._pseudonyms.redact(self._source.fetch_page(endpoint, page))
 
 
 class ClockFunction(Protocol):
@@ -200,6 +218,44 @@ def _pages(
     raise broken("too_many_pages", f"more than {pages_max} pages for {part.bucket_count} buckets", where)
 
 
+class DayDigests:
+    """The digests of days by the rows of their buckets, however these are cut into pages.
+
+    A pull's own digests are made in passing (:class:`_Reading`), of the same frames.
+    """
+
+    def __init__(self, provider: Provider, endpoint: Endpoint, dimensions: tuple[str, ...]) -> None:
+        self._read = provider.usage_rows if endpoint.kind == "usage" else provider.billed_lines
+        self._endpoint = endpoint
+        self._dimensions = dimensions
+        self._days: dict[date, hashlib._Hash] = defaultdict(hashlib.sha256)
+
+    def add(self, bucket: Bucket, window_seconds: int) -> None:
+        """A bucket as answered; they come in the order of the answer."""
+        start = floor_to_grid(bucket.start, timedelta(seconds=window_seconds))
+        drift = Drift()
+        for _ in self._read(self._endpoint, bucket.results, self._dimensions, drift):
+            pass
+        if drift.rows:
+            _frame(self._days[start.date()], self._endpoint, start, bucket.results)
+
+    def of(self, day: date) -> bytes:
+        """The digest of a day so far; that of nothing where it has no rows."""
+        return self._days[day].digest()
+
+
+def _frame(digest: hashlib._Hash, endpoint: Endpoint, start: datetime, results: msgspec.Raw) -> None:
+    """Add a bucket that has rows to its day's digest.
+
+    Start and length frame the bytes, so that no two different answers make the same stream. Cursors and ends stay out:
+    they differ from pull to pull. Where pages cut rows, each row is framed: a bucket's parts depend on the size of the
+    pages.
+    """
+    for part in _ROWS.decode(results) if endpoint.one_day_per_request else (results,):
+        digest.update(f"{int(start.timestamp())} {memoryview(part).nbytes}\n".encode())
+        digest.update(part)
+
+
 class _Reading:
     """Reads buckets in the order of their coming, and holds them against the grid that was asked for."""
 
@@ -290,13 +346,7 @@ class _Reading:
         day.rows += rows
         day.buckets += 1
         if rows:
-            # Start and length frame the bytes, so that no two different answers make the same stream. Cursors and ends
-            # stay out: they differ from pull to pull.
-            # Where pages cut rows, each row is framed: a bucket's parts depend on the size of the pages.
-            parts = _ROWS.decode(bucket.results) if self._endpoint.one_day_per_request else (bucket.results,)
-            for part_of_day in parts:
-                day.digest.update(f"{int(start.timestamp())} {memoryview(part_of_day).nbytes}\n".encode())
-                day.digest.update(part_of_day)
+            _frame(day.digest, self._endpoint, start, bucket.results)
         self._next = start + self._asked.step
         return start
 

@@ -14,7 +14,9 @@ from datetime import UTC, date, datetime
 
 from sqlalchemy import Engine
 
+from usage_pipeline.credentials.pseudonyms import Pseudonyms
 from usage_pipeline.errors import UsagePipelineError
+from usage_pipeline.ledger.erased_ids import require_hashes
 from usage_pipeline.ledger.learned_limits import keep_learned_limits, read_learned_limits
 from usage_pipeline.ledger.provider_keys import ProviderKey
 from usage_pipeline.ledger.pulls import NewPage, NewPull, record_complete_pull, record_failed_pull
@@ -24,7 +26,7 @@ from usage_pipeline.providers.http import ProviderClient
 from usage_pipeline.providers.refusals import AskedTooMuchError, LookbackExceededError
 from usage_pipeline.providers.rows import where_of
 from usage_pipeline.pulls.asking import chosen_dimensions, learn, request_for
-from usage_pipeline.pulls.fetch import FetchedRange, fetch_range
+from usage_pipeline.pulls.fetch import FetchedRange, PageSource, PseudonymousPages, fetch_range
 from usage_pipeline.pulls.ranges import RangeRequest
 from usage_pipeline.utc_days import days_between
 
@@ -55,7 +57,8 @@ class KeyPull:
 
     ``environ`` holds the operator's choice of dimensions. ``accept_account`` gets the account's id that the provider
     tells, and raises if it must not be: then nothing is recorded, and ``refused`` holds why, so that no other endpoint
-    of that account is asked. ``accepted`` holds what was told and may be.
+    of that account is asked. ``accepted`` holds what was told and may be. ``pseudonyms`` replace erased ids in answers,
+    None where there are none.
     """
 
     engine: Engine
@@ -68,8 +71,14 @@ class KeyPull:
     clock: Callable[[], datetime]
     environ: Mapping[str, str]
     accept_account: Callable[[str], None] | None
+    pseudonyms: Pseudonyms | None = None
     refused: list[UsagePipelineError] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
+
+    @property
+    def pages(self) -> PageSource:
+        """Where pages come from: the client, erased ids replaced where there are any."""
+        return self.client if self.pseudonyms is None else PseudonymousPages(self.client, self.pseudonyms)
 
 
 def pull_key(
@@ -84,6 +93,7 @@ def pull_key(
     *,
     environ: Mapping[str, str] | None = None,
     accept_account: Callable[[str], None] | None = None,
+    pseudonyms: Pseudonyms | None = None,
 ) -> list[PullResult]:
     """Pull every endpoint of ``key`` for the half-open range of days. Failed endpoints carry their error.
 
@@ -91,7 +101,17 @@ def pull_key(
     ``InvalidInputError`` ``dimension_unknown`` or ``dimension_needed`` before anything is asked.
     """
     pull = KeyPull(
-        engine, key, provider, client, tuple(projects), first_day, end_day, clock, environ or {}, accept_account
+        engine,
+        key,
+        provider,
+        client,
+        tuple(projects),
+        first_day,
+        end_day,
+        clock,
+        environ or {},
+        accept_account,
+        pseudonyms,
     )
     wanted = [
         (endpoint, chosen_dimensions(provider.name, endpoint, pull.environ, pull.projects))
@@ -180,8 +200,11 @@ def _recorded(pull: KeyPull, asked: _Asked) -> PullResult:
         ]
         _note(pull, endpoint, attempted, started_at, error)
         return PullResult(endpoint.name, 0, 0, requests, waited, (), frozenset(), 0, error, out_of_reach)
-    digests = {day.day: _slice_digest(request, day.digest) for day in fetched.days}
+    digests = {
+        day.day: slice_digest(request.width, request.dimensions, request.projects, day.digest) for day in fetched.days
+    }
     with pull.engine.begin() as connection:
+        require_hashes(connection, pull.key.provider, pull.pseudonyms.hashes if pull.pseudonyms else frozenset())
         _, changed = record_complete_pull(connection, record, digests, _pages(fetched))
         note_attempt(connection, pull.key.feed_id, endpoint.name, list(digests), started_at, None)
     return PullResult(
@@ -212,7 +235,7 @@ def _ask(pull: KeyPull, endpoint: Endpoint, dimensions: tuple[str, ...], now: da
         if pull.refused:
             return _Answer(request, error=pull.refused[0], reach=reach)
         try:
-            fetched = fetch_range(pull.client, pull.provider, endpoint, request, now)
+            fetched = fetch_range(pull.pages, pull.provider, endpoint, request, now)
             _accept(pull, fetched)
             return _Answer(request, fetched, reach=reach)
         except AskedTooMuchError as refusal:
@@ -262,9 +285,9 @@ def _note(pull: KeyPull, endpoint: Endpoint, days: Sequence[date], at: datetime,
         note_attempt(connection, pull.key.feed_id, endpoint.name, list(days), at, (error.code, error.line()))
 
 
-def _slice_digest(request: RangeRequest, results: bytes) -> bytes:
+def slice_digest(width: str, dimensions: Sequence[str], projects: Sequence[str], results: bytes) -> bytes:
     """The digest of a slice: its results, under the width and the dimensions asked for, which give them meaning."""
-    asked = f"{request.width}|{','.join(sorted(request.dimensions))}|{','.join(sorted(request.projects))}|"
+    asked = f"{width}|{','.join(sorted(dimensions))}|{','.join(sorted(projects))}|"
     return hashlib.sha256(asked.encode() + results).digest()
 
 

@@ -6,17 +6,22 @@ the instant. "Now" is recorded with the result and never read here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import cast
 
 from sqlalchemy import Connection, Engine
 
 from usage_pipeline.errors import InvariantError
-from usage_pipeline.ledger.findings import days_with_findings, replace_findings
-from usage_pipeline.ledger.prices import remember
-from usage_pipeline.ledger.reconcile_inputs import BilledSum, billed_sums
+from usage_pipeline.ledger.account_bills import replace_bills
+from usage_pipeline.ledger.counted_slices import replace_counted_slices
+from usage_pipeline.ledger.finding_replacement import replace_findings
+from usage_pipeline.ledger.findings import days_with_findings
+from usage_pipeline.ledger.price_overrides import load_overrides
+from usage_pipeline.ledger.prices_in_force import InForce, keep_in_force, load_in_force
+from usage_pipeline.ledger.reconcile_inputs import BilledSum, billed_sums, slices_of_days
 from usage_pipeline.ledger.reconciled import (
     GROUPS,
     CostFigure,
@@ -29,14 +34,18 @@ from usage_pipeline.ledger.replacement import Changes
 from usage_pipeline.ledger.workspaces import Workspace
 from usage_pipeline.measures import LEVELS, RECONCILED_MEASURES
 from usage_pipeline.pricing.price_book import PriceBook
+from usage_pipeline.pricing.quotes import PricesInForce, Quotes
 from usage_pipeline.providers.contract import Provider
+from usage_pipeline.reconcile.account_bills import compared_bills
 from usage_pipeline.reconcile.aliases import ALIAS_VERSION
 from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell
+from usage_pipeline.reconcile.counted import counted_slices
+from usage_pipeline.reconcile.day_costs import DayCosts, DecidedDay
 from usage_pipeline.reconcile.decision import RULES_VERSION, Decided, Policy, decide
-from usage_pipeline.reconcile.excess_findings import NEIGHBOUR_CODES, NEIGHBOUR_DAYS
+from usage_pipeline.reconcile.excess_findings import NEIGHBOUR_DAYS
 from usage_pipeline.reconcile.figures import Figures, add
-from usage_pipeline.reconcile.findings import findings_of_day
-from usage_pipeline.reconcile.money import CellCost, DayBills, bill_day, cost_of_cell, line_cells
+from usage_pipeline.reconcile.findings import NEIGHBOUR_REACH, findings_of_day
+from usage_pipeline.reconcile.money import CellCost, DayBills, bill_day
 from usage_pipeline.reconcile.shares import shares_of_cell
 from usage_pipeline.reconcile.sides import DaySides, load_day
 from usage_pipeline.settings import Settings
@@ -64,30 +73,38 @@ def reconcile_workspace_days(
 ) -> list[DayOutcome]:
     """Reconcile the days, and those around them whose findings hang on their neighbours. One transaction a day.
 
+    Prices in force stay; for what has none, ``prices`` is asked, the stored overrides of the workspace before it.
     Raises :class:`InvariantError` ``conservation_broken``; the day at hand is then as it was.
     """
-    run = _Run(workspace, now, providers, prices, settings)
+    with engine.begin() as connection:
+        book = prices.with_overrides(load_overrides(connection, workspace.workspace_id))
+    run = DayRun(workspace, now, providers, book, settings)
     asked = sorted(set(days))
     outcomes = [run.reconcile(engine, day) for day in asked]
     return [*outcomes, *(run.reconcile(engine, day) for day in run.neighbours_to_settle(engine, asked))]
 
 
-class _Run:
-    """One reconciling of some days, in order; keeps what was loaded of the days around the one at hand."""
+class DayRun:
+    """One reconciling of some days, in order; keeps what was loaded of the days around the one at hand.
+
+    ``prices_of`` makes the day's prices of those in force there and the book's.
+    """
 
     def __init__(
         self,
         workspace: Workspace,
         now: datetime,
         providers: Mapping[str, Provider],
-        prices: PriceBook,
+        prices: Quotes,
         settings: Settings,
+        prices_of: Callable[[InForce, Quotes], Quotes] = PricesInForce,
     ) -> None:
         self._workspace = workspace
         self._now = now
         self._providers = providers
         self._prices = prices
         self._settings = settings
+        self._prices_of = prices_of
         self._bill_counts = workspace.policy != "hermes_only"
         self._loaded: dict[date, DaySides] = {}
 
@@ -95,43 +112,65 @@ class _Run:
         """Days near the reconciled ones with a finding that the change may have decided anew."""
         if not days:
             return []
-        reach = timedelta(days=NEIGHBOUR_DAYS)
-        near = {day + timedelta(days=n) for day in days for n in range(-NEIGHBOUR_DAYS, NEIGHBOUR_DAYS + 1)}
+        found: set[date] = set()
         with engine.begin() as connection:
-            found = days_with_findings(
-                connection,
-                self._workspace.workspace_id,
-                NEIGHBOUR_CODES,
-                min(days) - reach,
-                max(days) + reach + timedelta(days=1),
-            )
-        return [day for day in found if day in near and day not in set(days)]
+            for codes, reach in NEIGHBOUR_REACH.items():
+                near = {day + timedelta(days=n) for day in days for n in range(-reach, reach + 1)}
+                first_day, end_day = min(near), max(near) + timedelta(days=1)
+                of_codes = days_with_findings(connection, self._workspace.workspace_id, codes, first_day, end_day)
+                found.update(near.intersection(of_codes))
+        return sorted(found - set(days))
 
     def reconcile(self, engine: Engine, day: date) -> DayOutcome:
         """Reconcile one day in one transaction."""
-        self._forget_all_but_near(day)
         with engine.begin() as connection:
-            # Locked before anything is read: of two that reconcile a day at once, the later one reads what is newest.
-            lock_reconciliation(connection, self._workspace.workspace_id, day)
-            sides = self._sides(connection, day)
-            decided = self._decide(sides)
-            bills = bill_day(sides, self._billed(connection, sides), self._prices)
-            rows, shares, unpriced = self._rows(sides, decided, bills)
-            assert_totals_conserved(decided, sides.counted_rows)
-            findings = findings_of_day(
-                connection,
-                sides,
-                decided,
-                bills,
-                unpriced,
-                self._settings,
-                self._now,
-                lambda key, n: self._sides(connection, day + timedelta(days=n)).cell(key),
-            )
-            changes = replace_reconciled(connection, self._workspace.workspace_id, day, rows, shares, self._now)
-            moved = replace_findings(connection, self._workspace.workspace_id, day, findings, self._now)
-            remember(connection, bills.quotes)
+            return self.reconcile_within(connection, day)
+
+    def reconcile_within(self, connection: Connection, day: date) -> DayOutcome:
+        """Reconcile one day in the caller's transaction."""
+        workspace_id = self._workspace.workspace_id
+        # Locked before anything is read: of two that reconcile a day at once, the later one reads what is newest.
+        reconciliation_id, _, _ = lock_reconciliation(connection, workspace_id, day)
+        in_force = load_in_force(connection, workspace_id, day)
+        at_hand = self.decided_day(connection, day)
+        sides = at_hand.sides
+        prices = self._prices_of(in_force, self._prices)
+        costs = at_hand.costs(prices)
+        nearby = partial(self._bills_nearby, connection, day) if self._bill_counts else None
+        compared = compared_bills(sides, costs.bills, prices, self._settings, nearby)
+        rows, shares = self._rows(at_hand, costs)
+        assert_totals_conserved(at_hand.decided, sides.counted_rows)
+        findings = findings_of_day(
+            connection,
+            sides,
+            at_hand.decided,
+            costs.bills,
+            costs.unpriced,
+            compared,
+            self._settings,
+            self._now,
+            lambda key, n: self._sides(connection, day + timedelta(days=n)).cell(key),
+        )
+        changes = replace_reconciled(connection, workspace_id, day, rows, shares, self._now)
+        slices = slices_of_days(connection, [*sides.keys, *sides.hermes_feeds], [day])
+        replace_counted_slices(connection, reconciliation_id, counted_slices(sides, slices), self._now)
+        replace_bills(connection, workspace_id, day, compared, self._now)
+        moved = replace_findings(connection, workspace_id, day, findings, self._now)
+        keep_in_force(connection, workspace_id, day, costs.bills.quotes, in_force)
         return DayOutcome(self._workspace.slug, day, changes, len(findings), moved)
+
+    def decided_day(self, connection: Connection, day: date) -> DecidedDay:
+        """The day as it would be reconciled now, but for its prices; read anew."""
+        self._forget_all_but_near(day)
+        sides = self._sides(connection, day)
+        return DecidedDay(sides, self._decide(sides), self._billed(connection, sides), self._bill_counts)
+
+    def _bills_nearby(self, connection: Connection, day: date, days_later: int) -> tuple[DaySides, DayBills]:
+        """Both sides and the bills of a day around ``day``, at the prices that are in force there."""
+        other = day + timedelta(days=days_later)
+        sides = self._sides(connection, other)
+        prices = self._prices_of(load_in_force(connection, self._workspace.workspace_id, other), self._prices)
+        return sides, bill_day(sides, self._billed(connection, sides), prices)
 
     def _forget_all_but_near(self, day: date) -> None:
         """Forget the day itself, which is read anew under its lock, and days that no neighbour of it will ask for."""
@@ -162,20 +201,13 @@ class _Run:
                     counted[slice_id] = leads[row.feed_id].excluded_projects
         return billed_sums(connection, list(counted), counted)
 
-    def _rows(
-        self, sides: DaySides, decided: Sequence[DecidedCell], bills: DayBills
-    ) -> tuple[list[ReconciledRow], list[ShareRow], dict[CellKey, frozenset[str]]]:
-        rows: list[ReconciledRow] = []
+    def _rows(self, at_hand: DecidedDay, costs: DayCosts) -> tuple[list[ReconciledRow], list[ShareRow]]:
+        rows = [self._row(one, costs.cells[one.key]) for one in at_hand.decided]
+        rows.extend(self._line_row(key, cost) for key, cost in costs.lines.items())
         shares: list[ShareRow] = []
-        unpriced: dict[CellKey, frozenset[str]] = {}
-        for one in decided:
-            cost, missing = cost_of_cell(one, bills, self._prices, sides.day, bill_counts=self._bill_counts)
-            unpriced[one.key] = missing
-            rows.append(self._row(one, cost))
+        for one in at_hand.decided:
             shares.extend(shares_of_cell(one.key, one.decided, one.sides.hermes_rows))
-        for key, cost in line_cells(sides, bills, bill_counts=self._bill_counts).items():
-            rows.append(self._line_row(key, cost))
-        return rows, shares, unpriced
+        return rows, shares
 
     def _row(self, one: DecidedCell, cost: CellCost) -> ReconciledRow:
         return self._as_row(
@@ -212,7 +244,7 @@ class _Run:
             alias_version=ALIAS_VERSION,
             lower_bound=decided.lower_bound,
             figures={group: figures.get(group, {}) for group in GROUPS},
-            costs={name: CostFigure(amount.usd, amount.basis) for name, amount in amounts.items()},
+            costs={name: CostFigure(amount.usd, amount.basis, amount.version) for name, amount in amounts.items()},
         )
 
 

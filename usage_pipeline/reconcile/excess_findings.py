@@ -14,11 +14,13 @@ from usage_pipeline.ledger.findings import Finding
 from usage_pipeline.reconcile.cells import CellKey, DecidedCell
 from usage_pipeline.reconcile.decision import Cell, tolerance
 from usage_pipeline.reconcile.figures import COMPARED, COMPARED_TOKENS, Figures, add, compared
+from usage_pipeline.reconcile.finding_grounds import behind_cell
 from usage_pipeline.reconcile.hermes_rows import names_part_of_account
 from usage_pipeline.reconcile.sides import DaySides
+from usage_pipeline.reconcile.words import relative, units
 from usage_pipeline.settings import Settings
 
-NEIGHBOUR_CODES = ("hermes_exceeds_provider", "session_boundary")
+EXCESS_CODES = ("hermes_exceeds_provider", "session_boundary")
 """Codes that hang on the days around, so that a change nearby decides them anew."""
 
 NEIGHBOUR_DAYS = 3
@@ -31,8 +33,10 @@ _EXCESS_WORDS = (
     "Likely causes: calls through another account, subscription or router that Hermes took for this account, a day "
     "reported by local time, or a payload that counts a call twice."
 )
-_BOUNDARY_WORDS = "The excess vanishes in the sum of the days around: a session counted on the day when it ended."
-_REQUESTS_WORDS = "Only requests differ; every token class agrees."
+_REQUESTS_WORDS = (
+    "Only requests differ; every token class agrees. Likely cause: retries, which Hermes counts and the provider does "
+    "not."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,9 @@ def excess_findings(
         return
     around = _Around(one, sides, cache(neighbour))
     for excess in tokens:
-        if around.vanishes(excess.measure, settings):
-            yield _finding("session_boundary", one.key, sides, excess, _BOUNDARY_WORDS)
+        total = around.agreeing(excess.measure, settings)
+        if total is not None:
+            yield _finding("session_boundary", one.key, sides, excess, total.words)
         else:
             yield _finding("hermes_exceeds_provider", one.key, sides, excess, _EXCESS_WORDS)
     for excess in found:
@@ -98,6 +103,22 @@ def _scope_is_unknown(one: DecidedCell, sides: DaySides) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Total:
+    """A measure's sum over some days around, in which nothing exceeds."""
+
+    days: int
+    provider: int
+    hermes: int
+
+    @property
+    def words(self) -> str:
+        return (
+            f"In the sum of the {self.days} known days around, Hermes has {units(self.hermes)} and the provider "
+            f"{units(self.provider)}, so the excess vanishes. Likely cause: a session counted on the day when it ended."
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _Around:
     """A cell with the same cell of the days around it."""
 
@@ -105,22 +126,23 @@ class _Around:
     sides: DaySides
     neighbour: Callable[[int], Cell]
 
-    def vanishes(self, measure: str, settings: Settings) -> bool:
+    def agreeing(self, measure: str, settings: Settings) -> _Total | None:
         """Row 3's test on the sum of D−1…D+1 or of the 7 days around D, over days known and final on both sides.
 
-        Only where D is such a day and no feed of the cell states call times: a call has no other day.
+        None where the excess is in both sums. Only where D is such a day and no feed of the cell states call times: a
+        call has no other day.
         """
         stated = any(self.sides.hermes_slices[row.feed_id].hours_are_call_time for row in self.one.sides.hermes_rows)
         if stated or not _is_settled(self.one.cell):
-            return False
+            return None
         for reach in (1, NEIGHBOUR_DAYS):
             around = [self.one.cell, *(self.neighbour(n) for n in range(-reach, reach + 1) if n)]
             known = [cell for cell in around if _is_settled(cell)]
             provider = add(*(cell.provider for cell in known))
             hermes = add(*(cell.hermes for cell in known if cell.hermes is not None))
             if not exceeding(provider, hermes, None, settings, [measure]):
-                return True
-        return False
+                return _Total(len(known), compared(provider, measure) or 0, compared(hermes, measure) or 0)
+        return None
 
 
 def _is_settled(cell: Cell) -> bool:
@@ -131,7 +153,9 @@ def _finding(code: str, key: CellKey, sides: DaySides, excess: Exceeding, words:
     return Finding(
         code,
         sides.day,
-        f"{excess.measure}: Hermes reports {excess.hermes}, the provider {excess.provider}. {words}",
+        f"{excess.measure}: Hermes reports {units(excess.hermes)}, the provider {units(excess.provider)}: "
+        f"{units(excess.hermes - excess.provider)} more"
+        f"{relative(excess.hermes - excess.provider, excess.provider)}. {words}",
         provider=key.provider,
         route=key.route,
         family=key.family,
@@ -140,4 +164,5 @@ def _finding(code: str, key: CellKey, sides: DaySides, excess: Exceeding, words:
         figure_provider=excess.provider,
         figure_hermes=excess.hermes,
         difference=excess.hermes - excess.provider,
+        behind=behind_cell(key, sides),
     )

@@ -6,28 +6,35 @@ These findings belong to a slice or a feed, and show also where no cell exists.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
+from usage_pipeline.ledger.finding_evidence import Behind
 from usage_pipeline.ledger.findings import Finding
 from usage_pipeline.ledger.pull_drift import SourceFinding
 from usage_pipeline.ledger.reconcile_inputs import LOOKBACK_EXCEEDED, FinalFigures
-from usage_pipeline.measures import LEVELS
+from usage_pipeline.measures import LEVELS, TOKEN_CLASSES
 from usage_pipeline.reconcile.aliases import canonical_model
 from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell
 from usage_pipeline.reconcile.coverage import State
 from usage_pipeline.reconcile.drift_findings import source_finding
 from usage_pipeline.reconcile.families import FamilyDay
 from usage_pipeline.reconcile.figures import COMPARED, Figures, add, compared
+from usage_pipeline.reconcile.finding_grounds import behind_cell, behind_feeds
 from usage_pipeline.reconcile.leaders import AccountDay, EndpointDay, FeedDay
 from usage_pipeline.reconcile.sides import DaySides
+from usage_pipeline.reconcile.words import relative, units
 from usage_pipeline.settings import Settings
 from usage_pipeline.utc_days import day_end
 
-_MISSING_WORDS = "No complete pull of this day stands. Backfill it; the key's last error says what is in the way."
+_MISSING_WORDS = "No complete pull of this day stands{}. Backfill it; the key's last error says what is in the way."
 _OUT_OF_REACH_WORDS = (
     "The provider does not keep this day any more, and no pull of it stands; it can only be had from an export."
 )
-_STALE_WORDS = "The day was pulled before it had settled and never again. Pull it once more to make it final."
+_STALE_WORDS = (
+    "The day was last pulled at {}, before it had settled at {}, so its figures may have grown since. Pull it once "
+    "more to make it final. Likely cause: the schedule did not run, or the pulls since then failed."
+)
 
 
 def coverage_findings(
@@ -49,6 +56,7 @@ def coverage_findings(
             codes.append("provider_missing")
         if (not rows or rows & {8, 9}) and missing_due:
             codes.append("window_missing")
+        missing = _MISSING_WORDS.format(_standing_in(sides, decided, family))
         for account, settled in family.accounts.items():
             for feed in _expected_feeds(sides, family, account):
                 for part in feed.parts:
@@ -56,9 +64,25 @@ def coverage_findings(
                         yield _slice_finding(LOOKBACK_EXCEEDED, sides, family, feed, part, _OUT_OF_REACH_WORDS)
                     elif not settled.coverage.covers and not part.coverage.covers:
                         for code in codes:
-                            yield _slice_finding(code, sides, family, feed, part, _MISSING_WORDS)
+                            yield _slice_finding(code, sides, family, feed, part, missing)
                     if _is_stale(settled, feed, part) and settled_due:
-                        yield _slice_finding("provider_stale", sides, family, feed, part, _STALE_WORDS)
+                        words = _STALE_WORDS.format(
+                            _instant(family.slices[part.slice_id or 0].observed_at),
+                            _instant(end + settings.settling_of(family.key.provider)),
+                        )
+                        yield _slice_finding("provider_stale", sides, family, feed, part, words)
+
+
+def _standing_in(sides: DaySides, decided: Sequence[DecidedCell], family: FamilyDay) -> str:
+    """What Hermes stands in with, in words; nothing where it does not."""
+    rows = [one for one in decided if sides.family_of(one.key) is family and one.base.row in {7, 10}]
+    tokens = sum(one.base.counted.get(name) or 0 for one in rows for name in TOKEN_CLASSES)
+    known = sum(one.cell.provider.get(name) or 0 for one in rows for name in TOKEN_CLASSES)
+    return f"; {units(tokens - known)} tokens that Hermes reports stand in for it" if rows else ""
+
+
+def _instant(at: datetime | None) -> str:
+    return "no instant" if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def _expected_feeds(sides: DaySides, family: FamilyDay, account: str) -> list[FeedDay]:
@@ -95,7 +119,7 @@ def overlap_findings(sides: DaySides) -> Iterator[Finding]:
             for one, other in settled.crossing:
                 words = (
                     f"The scopes of {sides.keys[one].slug} and {sides.keys[other].slug} cross; what both contain is "
-                    "counted once."
+                    "counted once. Likely cause: both keys were registered with a project that the other has too."
                 )
                 yield Finding(
                     "overlapping_feeds",
@@ -106,6 +130,7 @@ def overlap_findings(sides: DaySides) -> Iterator[Finding]:
                     route=family.route,
                     family=family.key.family,
                     feed_id=other,
+                    behind=behind_feeds(family, {one, other}),
                 )
             for key, cell in [*sides.cells.items(), *sides.shadowed.items()]:
                 # What a proxy passed on is shadowed under each of its keys, whichever leads.
@@ -124,7 +149,9 @@ def _shadow_findings(
             if more > counted:
                 slugs = " and ".join(sides.keys[leader].slug for leader in leaders)
                 words = (
-                    f"{sides.keys[feed_id].slug} is shadowed by {slugs} and reports {more} {name}, more than {counted}."
+                    f"{sides.keys[feed_id].slug} is shadowed by {slugs} and reports {units(more)} {name}, more than "
+                    f"{units(counted)} there: {units(more - counted)}{relative(more - counted, counted)}. Likely "
+                    "cause: it was pulled later, or its scope is not within the other's."
                 )
                 yield Finding(
                     "overlapping_feeds",
@@ -139,6 +166,7 @@ def _shadow_findings(
                     measure=name,
                     figure_provider=counted,
                     difference=more - counted,
+                    behind=behind_cell(key, sides, with_feed=feed_id),
                 )
 
 
@@ -155,7 +183,8 @@ def restatement_findings(sides: DaySides, kept: Sequence[FinalFigures], settings
             if lead is None or not lead.counts:
                 continue
             told = [one for one in kept if one.slice_id == slice_id and one.started_at >= settled]
-            for model, measure, before, later in _restated(told, collapsed=family.key in sides.without_model):
+            for restated in _restated(told, collapsed=family.key in sides.without_model):
+                model, measure, before, later = restated.model, restated.measure, restated.first, restated.later
                 key = sides.keys[row.feed_id]
                 vendor = _vendor_of(sides, family, model)
                 if vendor is None:
@@ -163,7 +192,10 @@ def restatement_findings(sides: DaySides, kept: Sequence[FinalFigures], settings
                 yield Finding(
                     "restated_after_final",
                     sides.day,
-                    f"{measure}: the first final pull said {before}, a later one {later}.",
+                    f"{measure}: the first final pull said {units(before)}, a later one {units(later)}: "
+                    f"{units(abs(later - before))} {'more' if later > before else 'less'}"
+                    f"{relative(later - before, before)}. Likely cause: the provider corrected the day after it had "
+                    "settled.",
                     provider=vendor,
                     account=key.account,
                     route=family.route,
@@ -174,6 +206,7 @@ def restatement_findings(sides: DaySides, kept: Sequence[FinalFigures], settings
                     measure=measure,
                     figure_provider=later,
                     difference=later - before,
+                    behind=Behind(pulls=restated.pulls),
                 )
 
 
@@ -195,8 +228,18 @@ def _vendor_of(sides: DaySides, family: FamilyDay, model: str) -> str | None:
     return counted.pop() if len(counted) == 1 else family.key.provider
 
 
-def _restated(told: Sequence[FinalFigures], *, collapsed: bool) -> Iterator[tuple[str, str, int, int]]:
-    """(model, measure, first figure, the last one that differs) of one slice's final pulls, the oldest first."""
+class _Restated(NamedTuple):
+    """A model's measure as the first final pull said it, and as the last one did that says otherwise."""
+
+    model: str
+    measure: str
+    first: int
+    later: int
+    pulls: tuple[int, int]
+
+
+def _restated(told: Sequence[FinalFigures], *, collapsed: bool) -> Iterator[_Restated]:
+    """What one slice's final pulls, the oldest first, say differently."""
     pulls: dict[int, dict[str, Figures]] = {}
     for one in told:
         models = pulls.setdefault(one.pull_id, {})
@@ -204,13 +247,15 @@ def _restated(told: Sequence[FinalFigures], *, collapsed: bool) -> Iterator[tupl
         models[name] = add(models.get(name, {}), one.figures)
     if not pulls:
         return
-    first, *later = pulls.values()
+    (first_pull, first), *later = pulls.items()
     for model in sorted({name for models in pulls.values() for name in models}):
         for measure in (*COMPARED, *sorted(LEVELS)):
             before = compared(first.get(model, {}), measure) or 0
-            others = [v for one in later if (v := compared(one.get(model, {}), measure) or 0) != before]
+            others = [
+                (v, pull_id) for pull_id, one in later if (v := compared(one.get(model, {}), measure) or 0) != before
+            ]
             if others:
-                yield model, measure, before, others[-1]
+                yield _Restated(model, measure, before, others[-1][0], (first_pull, others[-1][1]))
 
 
 def source_findings(sides: DaySides, found: Sequence[SourceFinding]) -> Iterator[Finding]:
@@ -222,6 +267,7 @@ def label_findings(sides: DaySides, labelled: Sequence[tuple[int, list[str]]]) -
     """Hermes feeds to which two installs seem to post."""
     for feed_id, labels in labelled:
         words = (
-            f"Batches of {len(labels)} source labels came for one feed: {', '.join(labels)}. Give each its own feed."
+            f"Batches of {len(labels)} source labels came for one feed: {', '.join(labels)}. Likely cause: two "
+            "installs post with one token. Give each its own feed."
         )
         yield Finding("overlapping_feeds", sides.day, words, feed_id=feed_id, endpoint="rollups")

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from usage_pipeline.hermes.batch import UNALLOCATED_MODEL
 from usage_pipeline.hermes.routes import OFF_ACCOUNT, UNKNOWN
+from usage_pipeline.ledger.account_bills import ComparedBill
 from usage_pipeline.ledger.findings import Finding
 from usage_pipeline.ledger.pull_drift import drift_of_days
 from usage_pipeline.ledger.reconcile_inputs import (
@@ -24,11 +25,11 @@ from usage_pipeline.ledger.reconcile_inputs import (
     final_figures,
 )
 from usage_pipeline.measures import TOKEN_CLASSES
-from usage_pipeline.pricing.rates import exact_arithmetic
+from usage_pipeline.reconcile.account_bills import BILL_NEIGHBOUR_DAYS
 from usage_pipeline.reconcile.cells import CellKey, DecidedCell
 from usage_pipeline.reconcile.decision import Cell
 from usage_pipeline.reconcile.drift_findings import POLICY_WITHOUT_PROVIDER
-from usage_pipeline.reconcile.excess_findings import excess_findings
+from usage_pipeline.reconcile.excess_findings import EXCESS_CODES, NEIGHBOUR_DAYS, excess_findings
 from usage_pipeline.reconcile.families import COSTS_FAMILY
 from usage_pipeline.reconcile.feed_findings import (
     coverage_findings,
@@ -37,8 +38,10 @@ from usage_pipeline.reconcile.feed_findings import (
     restatement_findings,
     source_findings,
 )
-from usage_pipeline.reconcile.money import AccountBill, DayBills
+from usage_pipeline.reconcile.finding_grounds import behind_account, behind_cell
+from usage_pipeline.reconcile.money import DayBills
 from usage_pipeline.reconcile.sides import DaySides
+from usage_pipeline.reconcile.words import about_dollars, dollars, relative, units
 from usage_pipeline.settings import Settings
 
 FINDING_CODES: tuple[str, ...] = (
@@ -64,11 +67,16 @@ FINDING_CODES: tuple[str, ...] = (
     "cache_split_missing",
     "total_tokens_differ",
     "reasoning_exceeds_output",
+    "day_boundary",
     "payload_unknown_field",
 )
 """Every code that a day's reconciling can raise. docs/reconciliation.md says of each when, and what to do."""
 
-_BILL_FLOOR_USD = Decimal("0.01")
+NEIGHBOUR_REACH: Mapping[tuple[str, ...], int] = {
+    EXCESS_CODES: NEIGHBOUR_DAYS,
+    ("bill_differs_from_usage",): BILL_NEIGHBOUR_DAYS,
+}
+"""Codes that hang on the days around, and how many: a change nearby decides them anew."""
 
 Neighbour = Callable[[CellKey, int], Cell]
 """The cell of a key some days later (earlier: negative)."""
@@ -80,11 +88,12 @@ def findings_of_day(
     decided: Sequence[DecidedCell],
     bills: DayBills,
     unpriced: Mapping[CellKey, frozenset[str]],
+    compared: Sequence[ComparedBill],
     settings: Settings,
     now: datetime,
     neighbour: Neighbour,
 ) -> list[Finding]:
-    """Every finding of the day under the workspace's policy."""
+    """Every finding of the day under the workspace's policy; ``compared`` are its bills beside their usage."""
     policy = sides.workspace.policy
     found: list[Finding] = []
     for one in decided:
@@ -96,7 +105,7 @@ def findings_of_day(
         found.extend(coverage_findings(sides, decided, settings, now))
         found.extend(overlap_findings(sides))
         found.extend(restatement_findings(sides, final_figures(connection, slices), settings))
-        found.extend(bill_findings(sides, bills, settings))
+        found.extend(bill_findings(sides, compared))
         drift = drift_of_days(connection, list(sides.keys), [sides.day])
         found.extend(source_findings(sides, drift.get(sides.day, ())))
     if policy != "provider_only":
@@ -112,7 +121,10 @@ def route_findings(sides: DaySides, decided: Sequence[DecidedCell]) -> Iterator[
     """Cells whose route nobody knows."""
     for one in decided:
         if one.key.route == f"{OFF_ACCOUNT}{UNKNOWN}":
-            words = "Neither the payload nor the feed's bills_to says who bills this model."
+            words = (
+                f"Neither the payload nor the feed's bills_to says who bills this model; {_tokens(one)} tokens count "
+                "as Hermes reports them. Likely cause: a payload of version 1 or 2, or a provider new to Hermes."
+            )
             yield _of_cell("unknown_route", one.key, sides, words)
 
 
@@ -127,61 +139,64 @@ def price_findings(one: DecidedCell, unpriced: frozenset[str], sides: DaySides, 
     if by_bill and not any(one.decided.counted.get(name) for name in TOKEN_CLASSES):
         return
     if unpriced and (reports is None or reports.by_model):
-        words = f"No price for {', '.join(sorted(unpriced))}; its computed cost is not known."
+        words = (
+            f"No price for {', '.join(sorted(unpriced))}; the computed cost of {_tokens(one)} counted tokens is not "
+            "known. Likely cause: the model, or this tier of it, is newer than the price list."
+        )
         yield _of_cell("unpriced_model", one.key, sides, words)
 
 
 def unallocated_findings(sides: DaySides, decided: Sequence[DecidedCell]) -> Iterator[Finding]:
     """Cells that hold what a Hermes bucket stated beyond the sum of its models."""
     for one in decided:
-        if any(row.model == UNALLOCATED_MODEL for row in one.sides.hermes_rows):
-            words = "A bucket's own totals are above the sum of its models; the rest is counted without a model."
+        rest = [row for row in one.sides.hermes_rows if row.model == UNALLOCATED_MODEL]
+        if rest:
+            tokens = sum(row.figures.get(name) or 0 for row in rest for name in TOKEN_CLASSES)
+            words = (
+                f"A bucket's own totals are {units(tokens)} tokens above the sum of its models; the rest is counted "
+                "without a model. Likely cause: the plugin dropped a model, or counted both at different moments."
+            )
             yield _of_cell("rollup_differs", one.key, sides, words)
 
 
-def bill_findings(sides: DaySides, bills: DayBills, settings: Settings) -> Iterator[Finding]:
-    """Computed against billed, per account and day, where both are final: what has a price with what was billed for it.
-
-    Where something was used that no price list has (storage, sessions, images), lines that name no model may be its
-    bill, or that of something computed (web searches): a difference between the bill with and without these lines is
-    explained. Where nothing of the kind was used, they explain nothing.
-    """
-    for bill in bills.accounts.values():
-        if not _can_be_compared(sides, bill):
+def bill_findings(sides: DaySides, compared: Sequence[ComparedBill]) -> Iterator[Finding]:
+    """Accounts whose final bill differs from what their usage costs, with the reason where it can be told."""
+    for bill in compared:
+        if bill.agrees is not False or bill.compared_billed_usd is None or bill.difference_usd is None:
             continue
-        with exact_arithmetic():
-            billed = sum((usd for key, usd in bill.billed.items() if key not in bill.unpriced), Decimal(0))
-            computed = sum((usd for key, usd in bill.computed.items() if key not in bill.unpriced), Decimal(0))
-            lines = sum((usd for key, usd in bill.billed.items() if key not in sides.cells), Decimal(0))
-            least, most = sorted((billed, billed - lines if bill.unpriced else billed))
-            difference = max(computed - most, Decimal(0)) + min(computed - least, Decimal(0))
-            allowed = max(settings.bill_tolerance_fraction * abs(billed), _BILL_FLOOR_USD)
-        if abs(difference) > allowed:
-            words = (
-                f"Billed {billed:f} USD, computed {computed:f} USD; {lines:f} USD of the bill names no model that was "
-                "used (tools, storage, commitments)."
-            )
-            yield Finding(
-                "bill_differs_from_usage",
-                sides.day,
-                words,
-                provider=bill.provider,
-                account=bill.account,
-                route=bill.route,
-                family=COSTS_FAMILY,
-                figure_provider=billed,
-                difference=difference,
-            )
+        billed, difference = bill.compared_billed_usd, bill.difference_usd
+        beside = f" ({', '.join(bill.unpriced)} left out: no price)" if bill.unpriced else ""
+        words = (
+            f"Billed {dollars(billed)}, computed {dollars(bill.compared_computed_usd or Decimal(0))}{beside}: computed "
+            f"is {dollars(abs(difference))} {'more' if difference > 0 else 'less'}{relative(difference, billed)}, and "
+            f"{about_dollars(bill.tolerance_usd or Decimal(0))} are allowed. Reason: {bill.reason}. {bill.reason_words}"
+        )
+        yield Finding(
+            "bill_differs_from_usage",
+            sides.day,
+            words,
+            provider=bill.provider,
+            account=bill.account,
+            route=bill.route,
+            family=COSTS_FAMILY,
+            figure_provider=billed,
+            difference=difference,
+            behind=behind_account(bill.provider, bill.account, sides),
+        )
 
 
-def _can_be_compared(sides: DaySides, bill: AccountBill) -> bool:
-    usage = [
-        family.accounts[bill.account].coverage
-        for name, family in sides.families.items()
-        if name.provider == bill.provider and bill.account in family.accounts
-    ]
-    return bill.final and bool(usage) and all(one.final for one in usage)
+def _tokens(one: DecidedCell) -> str:
+    return units(sum(one.decided.counted.get(name) or 0 for name in TOKEN_CLASSES))
 
 
 def _of_cell(code: str, key: CellKey, sides: DaySides, words: str) -> Finding:
-    return Finding(code, sides.day, words, provider=key.provider, route=key.route, family=key.family, model=key.model)
+    return Finding(
+        code,
+        sides.day,
+        words,
+        provider=key.provider,
+        route=key.route,
+        family=key.family,
+        model=key.model,
+        behind=behind_cell(key, sides),
+    )

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from usage_pipeline.hermes.routes import vendor_of_model
 from usage_pipeline.ledger.reconcile_inputs import BilledSum
-from usage_pipeline.pricing.price_book import PriceBook, PriceQuote
+from usage_pipeline.pricing.quotes import PriceKey, PriceQuote, Quotes
 from usage_pipeline.pricing.rates import cost_usd, exact_arithmetic
 from usage_pipeline.pricing.variants import PriceVariant
 from usage_pipeline.reconcile.aliases import canonical_model, vendors_name
@@ -37,10 +37,11 @@ COUNTED_UPSTREAM = "counted upstream"
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """An amount and what it rests on; ``usd`` None is not known."""
+    """An amount and what it rests on; ``usd`` None is not known. ``version``: of the prices behind a computed one."""
 
     usd: Decimal | None = None
     basis: str | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ class AccountBill:
     billed: dict[CellKey, Decimal] = field(default_factory=dict)
     computed: dict[CellKey, Decimal] = field(default_factory=dict)
     unpriced: dict[CellKey, set[str]] = field(default_factory=lambda: defaultdict(set))
+    lines: list[tuple[CellKey, BilledSum]] = field(default_factory=list)
     bases: dict[CellKey, set[str]] = field(default_factory=lambda: defaultdict(set))
+    versions: dict[CellKey, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
 @dataclass(slots=True)
@@ -82,7 +85,7 @@ class DayBills:
         return [bill for bill in self.accounts.values() if (bill.provider, bill.route) == (key.biller, key.route)]
 
 
-def bill_day(sides: DaySides, lines: list[BilledSum], prices: PriceBook) -> DayBills:
+def bill_day(sides: DaySides, lines: list[BilledSum], prices: Quotes) -> DayBills:
     """Sort the billed lines to their cells, and compute what each account's counted rows cost."""
     bills = DayBills()
     for costs in sides.costs.values():
@@ -95,6 +98,7 @@ def bill_day(sides: DaySides, lines: list[BilledSum], prices: PriceBook) -> DayB
             continue
         bill = _account(bills, costs.key.provider, costs.route, account)
         cell = _cell_of_line(cells, costs, line)
+        bill.lines.append((cell, line))
         with exact_arithmetic():
             bill.billed[cell] = bill.billed.get(cell, Decimal(0)) + line.amount_usd
     for key, cell_sides in sides.cells.items():
@@ -144,7 +148,15 @@ def _cell_of_line(cells: Mapping[tuple[str, str, str], CellKey], costs: FamilyDa
     return known or CellKey(vendor, route, LINE_FAMILY, model)
 
 
-def _compute(bills: DayBills, key: CellKey, sides: CellSides, prices: PriceBook, day: date) -> None:
+def price_keys(key: CellKey, sides: CellSides) -> set[PriceKey]:
+    """Every price that the costs of a cell may hang on."""
+    of_provider = {
+        PriceKey(key.provider, vendors_name(row.model), PriceVariant(*row.variant)) for row in sides.provider_rows
+    }
+    return of_provider | {PriceKey(key.provider, vendors_name(row.model), PriceVariant()) for row in sides.hermes_rows}
+
+
+def _compute(bills: DayBills, key: CellKey, sides: CellSides, prices: Quotes, day: date) -> None:
     """What the counted rows cost at the list price of the model's vendor, whoever billed them."""
     for row in sides.provider_rows:
         bill = _account(bills, key.biller, key.route, row.account)
@@ -160,6 +172,7 @@ def _compute(bills: DayBills, key: CellKey, sides: CellSides, prices: PriceBook,
             with exact_arithmetic():
                 bill.computed[key] = bill.computed.get(key, Decimal(0)) + amount
             bill.bases[key].add(words)
+            bill.versions[key].add(quote.version)
 
 
 def _priced(quote: PriceQuote, figures: Figures) -> tuple[Decimal | None, str, set[str]]:
@@ -175,7 +188,7 @@ def _priced(quote: PriceQuote, figures: Figures) -> tuple[Decimal | None, str, s
 
 
 def cost_of_cell(
-    one: DecidedCell, bills: DayBills, prices: PriceBook, day: date, *, bill_counts: bool
+    one: DecidedCell, bills: DayBills, prices: Quotes, day: date, *, bill_counts: bool
 ) -> tuple[CellCost, frozenset[str]]:
     """The costs of a decided cell, and what of it has no price.
 
@@ -207,10 +220,11 @@ class _Estimate:
     used: bool = False
     amount: Decimal | None = Decimal(0)
     bases: frozenset[str] = frozenset()
+    versions: frozenset[str] = frozenset()
     unpriced: frozenset[str] = frozenset()
 
 
-def _cost_beyond(one: DecidedCell, bills: DayBills, prices: PriceBook, day: date) -> _Estimate:
+def _cost_beyond(one: DecidedCell, bills: DayBills, prices: Quotes, day: date) -> _Estimate:
     """What counts beyond the provider's figure, at the base tier of the models as Hermes names them."""
     figures: dict[str, int | None] = {
         name: more
@@ -218,16 +232,17 @@ def _cost_beyond(one: DecidedCell, bills: DayBills, prices: PriceBook, day: date
         if (more := one.decided.counted[name] - (one.cell.provider.get(name) or 0)) > 0
     }
     amount: Decimal | None = Decimal(0)
-    bases, unpriced = set[str](), set[str]()
+    bases, versions, unpriced = set[str](), set[str](), set[str]()
     for row, share in spread_over_rows(figures, one.sides.hermes_rows):
         quote = prices.quote(one.key.provider, vendors_name(row.model), PriceVariant(), day)
         bills.quotes.add(quote)
         cost, words, without = _priced(quote, share)
         bases.add(f"stand-in at {words}")
+        versions.add(quote.version)
         unpriced |= without
         with exact_arithmetic():
             amount = amount + cost if amount is not None and cost is not None else None
-    return _Estimate(bool(figures), amount, frozenset(bases), frozenset(unpriced))
+    return _Estimate(bool(figures), amount, frozenset(bases), frozenset(versions), frozenset(unpriced))
 
 
 def _computed(key: CellKey, accounts: list[AccountBill], beyond: _Estimate) -> Amount:
@@ -238,7 +253,8 @@ def _computed(key: CellKey, accounts: list[AccountBill], beyond: _Estimate) -> A
     with exact_arithmetic():
         amount = sum((bill.computed[key] for bill in of_cell), beyond.amount)
     bases = beyond.bases.union(*(bill.bases.get(key, ()) for bill in of_cell))
-    return Amount(amount, "; ".join(sorted(bases)) or None)
+    versions = beyond.versions.union(*(bill.versions.get(key, ()) for bill in of_cell))
+    return Amount(amount, "; ".join(sorted(bases)) or None, "; ".join(sorted(versions)) or None)
 
 
 def _counted(one: DecidedCell, accounts: list[AccountBill], beyond: _Estimate) -> Amount:
@@ -247,7 +263,8 @@ def _counted(one: DecidedCell, accounts: list[AccountBill], beyond: _Estimate) -
     What counts beyond the provider's figure was billed by one of the accounts: if all bills are final, it is in them.
     """
     if one.decided.decision == "no_data":
-        return Amount()
+        # Nothing is known of the usage; what a bill says that it cost counts all the same.
+        accounts = [bill for bill in accounts if one.key in bill.billed]
     amounts: list[Decimal | None] = []
     parts: set[str] = set()
     for bill in accounts:

@@ -14,35 +14,64 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from usage_pipeline.ledger.account_bills import read_bills
 from usage_pipeline.ledger.findings import StoredFinding, read_findings
 from usage_pipeline.ledger.reconciled import COSTS, GROUPS, CostFigure, StoredRow, read_reconciled
+from usage_pipeline.ledger.retention import require_history
 from usage_pipeline.measures import LEVELS, OTHER_MEASURES, TOKEN_CLASSES
 from usage_pipeline.pricing.rates import exact_arithmetic
+from usage_pipeline.reconcile.account_bills import bill_as_json
 from usage_pipeline.reconcile.cells import biller_of
 from usage_pipeline.reconcile.figures import Figures, add
+from usage_pipeline.reconcile.finding_report import finding_as_json
 
 SLICE_CODES = frozenset({"provider_missing", "provider_stale", "window_missing", "lookback_exceeded"})
 """Findings of a slice: they show on every cell that its provider bills in its family, and also where there is none."""
 
 
 def build_report(
-    connection: Connection, first_day: date, end_day: date, workspace: str | None, now: datetime
+    connection: Connection,
+    first_day: date,
+    end_day: date,
+    workspace: str | None,
+    now: datetime,
+    as_of: datetime | None = None,
 ) -> dict[str, Any]:
     """The report of the half-open range of days; ``workspace`` None is every real one, or the demo's.
 
-    The demo's made-up figures are only there where no real workspace is.
+    The demo's made-up figures are only there where no real workspace is. With ``as_of`` it is what was believed at that
+    instant: rows, totals and findings; ``as_of`` joins the report, and ``recorded_at`` every row.
     """
-    findings = list(read_findings(connection, first_day, end_day, workspace))
-    stored = list(read_reconciled(connection, first_day, end_day, workspace))
+    require_history(connection, first_day, end_day, workspace, as_of)
+    findings = list(read_findings(connection, first_day, end_day, workspace, as_of=as_of))
+    stored = list(read_reconciled(connection, first_day, end_day, workspace, as_of))
+    bills = read_bills(connection, first_day, end_day, workspace, as_of=as_of)
     by_place = _by_place(findings)
+    rows = [_row(one, _codes(one, by_place)) for one in stored]
+    if as_of is not None:
+        rows = [{**row, "recorded_at": instant(one.recorded_at)} for row, one in zip(rows, stored, strict=True)]
+    return {
+        **report_head(first_day, end_day, now, as_of),
+        "rows": rows,
+        "totals": _totals(stored),
+        "findings": [finding_as_json(one) for one in findings],
+        "bills": [bill_as_json(one) for one in bills],
+    }
+
+
+def report_head(first_day: date, end_day: date, now: datetime, as_of: datetime | None) -> dict[str, Any]:
+    """What every report begins with: the days (both included), the instant, and which instant it is about."""
     return {
         "from": first_day.isoformat(),
         "to": (end_day - timedelta(days=1)).isoformat(),
-        "now": now.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "rows": [_row(one, _codes(one, by_place)) for one in stored],
-        "totals": _totals(stored),
-        "findings": [_finding(one) for one in findings],
+        "now": instant(now),
+        **({"as_of": instant(as_of)} if as_of else {}),
     }
+
+
+def instant(at: datetime) -> str:
+    """An instant as every report writes it: RFC 3339, UTC."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 _Place = tuple[str, date, str | None, str | None, str | None, str | None]
@@ -84,7 +113,7 @@ def _row(one: StoredRow, codes: list[str]) -> dict[str, Any]:
         "alias_version": row.alias_version,
         "lower_bound": list(row.lower_bound),
         **{group: measures(row.figures[group]) for group in GROUPS},
-        "cost": {name: money(row.costs[name]) for name in COSTS},
+        "cost": _costs(row.costs),
         "findings": codes,
     }
 
@@ -106,6 +135,12 @@ def money(cost: CostFigure) -> dict[str, Any]:
     return {"nano_usd": nano_usd(cost.usd), "usd": plain(cost.usd), "basis": cost.basis}
 
 
+def _costs(costs: Mapping[str, CostFigure]) -> dict[str, Any]:
+    """The four costs; the computed one names the versions of the prices behind it."""
+    told = {name: money(costs[name]) for name in COSTS}
+    return {**told, "computed": {**told["computed"], "version": costs["computed"].version}}
+
+
 def nano_usd(usd: Decimal) -> int:
     """Billionths of a US dollar, rounded half even."""
     with exact_arithmetic():
@@ -120,8 +155,8 @@ def plain(usd: Decimal) -> str:
 
 
 def _totals(stored: Sequence[StoredRow]) -> dict[str, Any]:
-    costs = {name: money(_sum(one.row.costs[name] for one in stored)) for name in COSTS}
-    return {**{group: measures(_total(stored, group)) for group in GROUPS}, "cost": costs}
+    costs = {name: _sum(one.row.costs[name] for one in stored) for name in COSTS}
+    return {**{group: measures(_total(stored, group)) for group in GROUPS}, "cost": _costs(costs)}
 
 
 def _total(stored: Sequence[StoredRow], group: str) -> Figures:
@@ -135,37 +170,12 @@ def _total(stored: Sequence[StoredRow], group: str) -> Figures:
 
 
 def _sum(costs: Iterable[CostFigure]) -> CostFigure:
-    """The sum of the known amounts; its basis names every basis that is in it."""
+    """The sum of the known amounts; its basis names every basis that is in it, its version every version."""
     known = [cost for cost in costs if cost.usd is not None]
     if not known:
         return CostFigure(None, None)
     with exact_arithmetic():
         total = sum((cost.usd for cost in known if cost.usd is not None), Decimal(0))
-    return CostFigure(total, "; ".join(sorted({cost.basis for cost in known if cost.basis})) or None)
-
-
-def _finding(one: StoredFinding) -> dict[str, Any]:
-    f = one.finding
-    return {
-        "code": f.code,
-        "date": f.day.isoformat(),
-        "workspace": one.workspace,
-        "provider": f.provider,
-        "account": f.account,
-        "route": f.route,
-        "family": f.family,
-        "model": f.model,
-        "endpoint": f.endpoint,
-        "measure": f.measure,
-        "figure_provider": _number(f.figure_provider),
-        "figure_hermes": _number(f.figure_hermes),
-        "difference": _number(f.difference),
-        "explanation": f.explanation,
-        "first_seen": one.first_seen.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "last_seen": one.last_seen.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-    }
-
-
-def _number(figure: Decimal | int | None) -> str | None:
-    """A finding's figure as text: exact, whether tokens or dollars."""
-    return None if figure is None else f"{Decimal(figure):f}"
+    versions = {version for cost in known if cost.version for version in cost.version.split("; ")}
+    basis = "; ".join(sorted({cost.basis for cost in known if cost.basis}))
+    return CostFigure(total, basis or None, "; ".join(sorted(versions)) or None)

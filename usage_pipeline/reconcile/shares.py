@@ -1,4 +1,4 @@
-"""Spreading a cell's explained and stand-in figures over the Hermes rows that they come from, so that cuts add up."""
+"""Spreading what a cell counts of Hermes over the Hermes rows that it comes from, so that cuts add up."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from usage_pipeline.errors import InvariantError
 from usage_pipeline.ledger.reconciled import ShareRow
+from usage_pipeline.measures import CACHE_WRITES
 from usage_pipeline.reconcile.cells import CellKey, HermesShare
 from usage_pipeline.reconcile.decision import Decided
-from usage_pipeline.reconcile.figures import CACHE_WRITE_GROUP, COMPARED, Figures, compared
+from usage_pipeline.reconcile.figures import CACHE_WRITE_GROUP, COMPARED, Figures, compared, parts_of
 
 _UNSPLIT = "cache_write_unsplit"
 
@@ -54,9 +55,51 @@ def spread_over_rows(figures: Figures, rows: Sequence[HermesShare]) -> list[tupl
 
 
 def shares_of_cell(key: CellKey, decided: Decided, rows: Sequence[HermesShare]) -> list[ShareRow]:
-    """The cell's explained and stand-in figures by Hermes row."""
+    """The cell's explained and stand-in figures, and its lower bounds, by Hermes row: what any cut is made of.
+
+    Explained cache writes get the lifetimes that the cell booked them on, in the order of the rows and of the
+    lifetimes, so that the rows sum to the cell measure by measure.
+    """
+    explained = _with_lifetimes(decided.explained, spread_over_rows(decided.explained, rows))
+    shares = {
+        "explained": explained,
+        "stand_in": spread_over_rows(decided.stand_in, rows),
+        "lower_bound": _lower_bounds(decided, rows),
+    }
     return [
         ShareRow((key.provider, key.route, key.family, key.model), row.event_id, share, figures)
-        for share, of_cell in (("explained", decided.explained), ("stand_in", decided.stand_in))
-        for row, figures in spread_over_rows(of_cell, rows)
+        for share, of_rows in shares.items()
+        for row, figures in of_rows
     ]
+
+
+_OfRows = list[tuple[HermesShare, dict[str, int | None]]]
+
+
+def _with_lifetimes(of_cell: Figures, of_rows: _OfRows) -> _OfRows:
+    """Put the rows' unsplit cache writes on the lifetimes of the cell, until each is used up."""
+    left = {name: of_cell.get(name) or 0 for name in CACHE_WRITES}
+    told: _OfRows = []
+    for row, figures in of_rows:
+        filled = {name: value for name, value in figures.items() if name != _UNSPLIT}
+        wanted = figures.get(_UNSPLIT) or 0
+        for name in CACHE_WRITES:
+            taken = min(left[name], wanted)
+            if taken:
+                filled[name] = taken
+                left[name] -= taken
+                wanted -= taken
+        told.append((row, filled))
+    assert not any(left.values()), "the rows' cache writes sum to the cell's"
+    return told
+
+
+def _lower_bounds(decided: Decided, rows: Sequence[HermesShare]) -> _OfRows:
+    """The rows' own figures of the measures that count though Hermes alone reports them."""
+    names = [part for name in decided.lower_bound for part in parts_of(name)]
+    told: _OfRows = []
+    for row in sorted(rows, key=lambda one: one.event_id.bytes):
+        figures: dict[str, int | None] = {name: value for name in names if (value := row.figures.get(name))}
+        if figures:
+            told.append((row, figures))
+    return told

@@ -5,6 +5,7 @@ In: where the runtime comes from. Out: an ASGI application. Each router of the s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from http import HTTPStatus
@@ -15,16 +16,32 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from usage_pipeline.service import cron
 from usage_pipeline.service.answers import JsonAnswer
 from usage_pipeline.service.edge import Edge
 from usage_pipeline.service.health import readiness
 from usage_pipeline.service.ingest import take_in
-from usage_pipeline.service.openapi import INGEST_EXTRA, REFUSALS, V3_SCHEMA_TEXT, Accepted, State, completed, describe
+from usage_pipeline.service.metrics import expose
+from usage_pipeline.service.openapi import (
+    CRON_EXTRA,
+    CRON_RESPONSES,
+    INGEST_EXTRA,
+    METRICS_EXTRA,
+    METRICS_RESPONSES,
+    REFUSALS,
+    V3_SCHEMA_TEXT,
+    Accepted,
+    State,
+    completed,
+    describe,
+)
 from usage_pipeline.service.runtime import ServiceRuntime
 from usage_pipeline.service.threads import Threads
+from usage_pipeline.telemetry.metrics import StoreMetrics
 
 VERSION = "1"
 INGEST_PATH = "/api/ingest/hermes-usage"
+CRON_PATH = "/api/cron/ingest"
 
 _WORDS = {
     404: f"Nothing is served at this path. Hermes batches are posted to {INGEST_PATH}.",
@@ -34,14 +51,19 @@ _WORDS = {
 RuntimeSource = Callable[[], AbstractContextManager[ServiceRuntime]]
 
 
-def build_app(runtime_source: RuntimeSource) -> FastAPI:
-    """The application. ``runtime_source`` is entered when it starts and left when it stops."""
+def build_app(runtime_source: RuntimeSource, *, on_loopback: bool = False) -> FastAPI:
+    """The application. ``runtime_source`` is entered when it starts and left when it stops; ``on_loopback`` is whether
+    nobody but this machine can reach it."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with runtime_source() as runtime:
             threads = Threads()
             app.state.runtime, app.state.threads = runtime, threads
+            app.state.metrics = StoreMetrics(runtime.engine, runtime.settings, runtime.clock)
+            app.state.on_loopback = on_loopback
+            if runtime.settings.cron_secret is not None:
+                app.state.loading = asyncio.ensure_future(threads.run(cron.load))
             try:
                 yield
             finally:
@@ -84,6 +106,32 @@ def _add_routes(app: FastAPI) -> None:
     )
     async def schema() -> Response:
         return Response(V3_SCHEMA_TEXT, media_type="application/schema+json")
+
+    @app.post(
+        CRON_PATH,
+        tags=["operation"],
+        summary="Start the pulls that the schedules would start",
+        status_code=202,
+        responses=CRON_RESPONSES,
+        openapi_extra=CRON_EXTRA,
+    )
+    async def cron_ingest(request: Request) -> Response:
+        """The open day and the closed days before it, of every key. While an earlier call's runs are under way they
+        are the answer, and nothing is started: a call may be repeated."""
+        return await cron.start(request, app.state.runtime, app.state.threads)
+
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        summary="The store's figures for Prometheus",
+        responses=METRICS_RESPONSES,
+        openapi_extra=METRICS_EXTRA,
+        response_class=Response,
+    )
+    async def metrics(request: Request) -> Response:
+        """Open where the service listens on loopback alone and USAGE_METRICS_TOKEN is not set."""
+        state = app.state
+        return await expose(request, state.runtime, state.threads, state.metrics, on_loopback=state.on_loopback)
 
     @app.get("/healthz", tags=["operation"], summary="Whether the process lives", responses={200: {"model": State}})
     async def healthz() -> Response:

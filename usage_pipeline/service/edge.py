@@ -97,4 +97,21 @@ def _write_line(scope: Scope, status: int, seconds: float) -> None:
     path = scope["path"] if scope.get("route") is not None else "(unknown)"
     method = scope["method"] if len(scope["method"]) <= 10 and scope["method"].isalpha() else "(unknown)"
     noted = " ".join(str(state[name]) for name in ("feed", "note") if name in state)
-    access_log.info("%s %s %d %.1f ms %s", method, path, status, seconds * 1000, noted or "-")
+    milliseconds = round(seconds * 1000, 1)
+    access_log.info(
+        "%s %s %d %.1f ms %s",
+        method,
+        path,
+        status,
+        milliseconds,
+        noted or "-",
+        # The same as fields, for a log in JSON.
+        extra={
+            "method": method,
+            "path": path,
+            "status": status,
+            "milliseconds": milliseconds,
+            "feed": state.get("feed"),
+            "note": state.get("note"),
+        },
+    )

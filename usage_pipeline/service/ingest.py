@@ -21,6 +21,7 @@ from usage_pipeline.ledger.feed_tokens import any_token, slug_of_token
 from usage_pipeline.ledger.hermes_batches import batches_since
 from usage_pipeline.ledger.hermes_feeds import HermesFeed, get_hermes_feed
 from usage_pipeline.service.answers import RETRY_SECONDS, JsonAnswer, RefusedRequestError
+from usage_pipeline.service.bearer import bearer_token
 from usage_pipeline.service.request_body import check_buckets, is_packed, read_body, unpacked
 from usage_pipeline.service.runtime import ServiceRuntime
 from usage_pipeline.service.threads import Threads
@@ -29,12 +30,11 @@ LARGE_BODY_BYTES: Final = 1024 * 1024
 """Bodies above this are decoded one after the other, since decoded they take many times their size."""
 
 _RATE_WINDOW: Final = timedelta(minutes=1)
-_TOKEN_CHARACTERS_MAX: Final = 200
 
 
 async def take_in(request: Request, runtime: ServiceRuntime, threads: Threads) -> Response:
     """Take in one batch. Raises :class:`RefusedRequestError` for whatever is not answered with 200."""
-    feed = await threads.run(admit, runtime, _bearer_token(request))
+    feed = await threads.run(admit, runtime, bearer_token(request))
     request.state.feed = feed.slug
     packed = is_packed(request)
     settings = runtime.settings
@@ -143,11 +143,3 @@ def _not_admitted(connection: Connection) -> RefusedRequestError:
         retry_after=RETRY_SECONDS,
         unread=True,
     )
-
-
-def _bearer_token(request: Request) -> str:
-    """The token of the request, empty where there is none or more than one."""
-    sent = request.headers.getlist("authorization")
-    scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
-    token = token.strip()
-    return token if scheme.lower() == "bearer" and len(token) <= _TOKEN_CHARACTERS_MAX else ""

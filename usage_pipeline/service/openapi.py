@@ -66,6 +66,30 @@ class Refused(BaseModel):
     field: str | None = Field(default=None, description="The offending field, where one is to blame.")
 
 
+class CronRun(BaseModel):
+    """A run that pulls days of a key."""
+
+    key: str = Field(description="The key's slug.")
+    runId: str = Field(description="The run's id in Dagster.")  # noqa: N815
+    firstDay: str = Field(description="The first UTC day.")  # noqa: N815
+    lastDay: str = Field(description="The last UTC day.")  # noqa: N815
+
+
+class SkippedKey(BaseModel):
+    """A key that is not asked."""
+
+    key: str
+    reason: str
+
+
+class CronStarted(BaseModel):
+    """The runs that wait or run now."""
+
+    started: bool = Field(description="False where they are an earlier call's, or no key may be asked.")
+    runs: list[CronRun]
+    skipped: list[SkippedKey]
+
+
 class State(BaseModel):
     """Whether the service lives, or is ready."""
 
@@ -86,6 +110,46 @@ REFUSALS: Final[dict[int | str, Json]] = {
     **describe(415, "A content encoding other than gzip."),
     **describe(429, "The feed sends more batches than it may."),
     **describe(503, "No feed has a token, or the store cannot be used now."),
+}
+
+CRON_RESPONSES: Final[dict[int | str, Json]] = {
+    202: {"model": CronStarted, "description": "Runs were started."},
+    200: {"model": CronStarted, "description": "Nothing was started: runs are under way, or no key may be asked."},
+    **describe(400, "days is no number from 0 to 366, or is said twice."),
+    **describe(401, "The token is missing or wrong."),
+    **describe(408, "The body did not arrive in time."),
+    **describe(413, "The body is too large."),
+    **describe(415, "The body has a content encoding."),
+    **describe(503, "CRON_SECRET is not set, or the store or Dagster's instance cannot be used now."),
+}
+
+METRICS_RESPONSES: Final[dict[int | str, Json]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format."},
+    **describe(401, "The token is missing or wrong."),
+    **describe(403, "USAGE_METRICS_TOKEN is not set, and others than this machine can reach the service."),
+    **describe(503, "The store cannot be used now."),
+}
+
+METRICS_EXTRA: Final[Json] = {"security": [{"metricsToken": []}, {}]}
+
+_DAYS: Final[Json] = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": 366,
+    "description": "Closed days beside the open one. Left out, as many as the look-back takes.",
+}
+
+CRON_EXTRA: Final[Json] = {
+    "security": [{"cronSecret": []}],
+    "parameters": [{"name": "days", "in": "query", "required": False, "schema": _DAYS}],
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "properties": {"days": _DAYS}, "additionalProperties": False}
+            }
+        },
+    },
 }
 
 INGEST_EXTRA: Final[Json] = {
@@ -228,6 +292,8 @@ def completed(described: Json) -> Json:
             "type": "http",
             "scheme": "bearer",
             "description": "The token of one Hermes feed, as usage-pipeline hermes add-feed prints it once.",
-        }
+        },
+        "metricsToken": {"type": "http", "scheme": "bearer", "description": "The operator's USAGE_METRICS_TOKEN."},
+        "cronSecret": {"type": "http", "scheme": "bearer", "description": "The operator's CRON_SECRET."},
     }
     return described

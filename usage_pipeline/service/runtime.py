@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +15,7 @@ from usage_pipeline.clock import now
 from usage_pipeline.errors import TransientError
 from usage_pipeline.ledger.migrate import fit_schema, head_revision
 from usage_pipeline.ledger.server import acquire, connect_engine
+from usage_pipeline.ledger.settings_log import record_settings
 from usage_pipeline.settings import Settings
 
 STATEMENT_SECONDS_MAX: Final = 15
@@ -25,12 +26,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServiceRuntime:
-    """The engine (its pool is the service's own), the settings, a clock (UTC), and the schema that this code needs."""
+    """The engine (its pool is the service's own), the settings, a clock (UTC), the schema that this code needs, and the
+    environment that the settings came from."""
 
     engine: Engine
     settings: Settings
     clock: Callable[[], datetime]
     schema_needed: str
+    environ: Mapping[str, str] = field(repr=False)
 
 
 @contextmanager
@@ -52,8 +55,10 @@ def open_service_runtime(environ: Mapping[str, str]) -> Iterator[ServiceRuntime]
         try:
             try:
                 fit_schema(engine, embedded=server.embedded, writes=True)
+                with engine.begin() as connection:
+                    record_settings(connection, settings, now(environ))
             except TransientError as error:
                 _log.warning("%s Serving all the same; requests are answered with 503 until it is there.", error)
-            yield ServiceRuntime(engine, settings, lambda: now(environ), head_revision())
+            yield ServiceRuntime(engine, settings, lambda: now(environ), head_revision(), environ)
         finally:
             engine.dispose()

@@ -1,4 +1,4 @@
-"""The socket and the process around the application: one uvicorn, its limits on connections, its log.
+"""The socket and the process around the application: one uvicorn, its limits on connections.
 
 In: an application, a host and a port. Out: a listening socket, then requests answered until a signal ends it.
 """
@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import signal
 import socket
-import sys
-import time
 from types import FrameType
 from typing import Any, Final
 
@@ -126,19 +123,6 @@ def end_on_sigterm() -> None:
     the store is left.
     """
     signal.signal(signal.SIGTERM, _end)
-
-
-def log_to_stderr() -> None:
-    """One line for each event on standard error, in UTC."""
-    handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    for name, level in (("usage_pipeline.service", logging.INFO), ("uvicorn", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers[:] = [handler]
-        logger.setLevel(level)
-        logger.propagate = False
 
 
 def _end(_signal: int, _frame: FrameType | None) -> Any:

@@ -25,6 +25,16 @@ def test_the_schema_goes_up_and_down(command: CommandLine, empty_database: str) 
     assert "provider_keys" not in tables(empty_database)
 
 
+def test_going_down_does_not_lose_rows_without_being_told_to(command: CommandLine, migrated_database: str) -> None:
+    command.done("workspace", "add", "acme")
+    told = command.refused("rows_would_be_lost", "db", "downgrade", "base")
+    assert "1 rows of workspaces" in told
+    assert "1 values of audit_log.actor" in command.refused("rows_would_be_lost", "db", "downgrade", "0011")
+    assert "acme" in command.done("workspace", "list").out
+    command.done("db", "downgrade", "base", "--yes")
+    assert "workspaces" not in tables(migrated_database)
+
+
 def test_an_unknown_revision_is_refused(command: CommandLine) -> None:
     command.refused("revision_unknown", "db", "upgrade", "7777")
     command.refused("revision_unknown", "db", "downgrade", "7777")

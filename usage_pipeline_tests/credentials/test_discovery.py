@@ -14,7 +14,7 @@ from usage_pipeline.ledger.audit_log import list_changes
 from usage_pipeline.ledger.feed_settings import set_projects
 from usage_pipeline.ledger.provider_keys import ProviderKey, get_provider_key
 from usage_pipeline.providers.registry import provider
-from usage_pipeline_tests.scripted.scenario import RegisteredAccount, Scenario, scenario_on, utc
+from usage_pipeline_tests.scripted.scenario import TELEMETRY, RegisteredAccount, Scenario, scenario_on, utc
 
 D = date(2026, 11, 10)
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -109,11 +109,11 @@ def test_a_secret_of_another_account_is_not_mixed_into_a_keys_figures(scenario: 
     key = spending(scenario)
     scenario.pull(key, D)
     key.account.organisation = "org-Other"
-    before = scenario.contents("pulls", "slices", "ingestion_runs")
+    before = scenario.contents("pulls", "slices", *TELEMETRY)
     with pytest.raises(PermanentError, match="account_contradicted") as caught:
         scenario.pull(key, D)
     assert OPENAI_ID in caught.value.what
-    assert scenario.contents("pulls", "slices", "ingestion_runs") == before
+    assert scenario.contents("pulls", "slices", *TELEMETRY) == before
 
 
 def test_two_keys_of_one_account_are_one_account_and_count_once(scenario: Scenario) -> None:
@@ -152,13 +152,13 @@ def test_an_account_that_another_workspace_answers_for_stops_the_pull(scenario: 
     first = spending(scenario, organization=stated)
     scenario.pull(first, D)
     second = spending(scenario, workspace="globex")
-    before = scenario.contents("pulls", "slices", "ingestion_runs")
+    before = scenario.contents("pulls", "slices", *TELEMETRY)
     with pytest.raises(InvalidInputError, match="scope_overlaps") as caught:
         scenario.pull(second, D)
     assert first.slug in caught.value.what
     assert second.slug in caught.value.where
     assert now_of(scenario, second).account == "unstated:globex"
-    assert scenario.contents("pulls", "slices", "ingestion_runs") == before
+    assert scenario.contents("pulls", "slices", *TELEMETRY) == before
 
 
 def test_an_account_of_which_another_workspace_has_other_projects_is_taken(scenario: Scenario) -> None:

@@ -26,9 +26,10 @@ BEYOND_FIELDS = ("coverage.start", "coverage.end", "usageDate", "generatedAt", "
 TEXTS = st.sampled_from(["", " ", "x", "a\nb", "x" * 500, "x" * 501, "é", " x", "\x7f", "2026-03-11\n"]) | st.text(
     max_size=5
 )
+# No schema can say that a number has too many decimals to be an amount, so none of these has.
 NUMBERS = st.sampled_from([0, -1, 1, 5.0, 1.5, -0.0, 2**63 - 1, 2**63, 10**12, 10**12 - 1, 1e300]) | st.floats(
     0, 1e6, allow_nan=False
-)
+).map(lambda number: round(number, 6))
 DATES = st.sampled_from(
     [
         "2026-03-11",

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import Connection, text
 
+from usage_pipeline.errors import InvalidInputError
+from usage_pipeline.ledger.audit_log import list_changes
+from usage_pipeline.ledger.finding_acknowledgement import acknowledge_findings
+from usage_pipeline.ledger.finding_replacement import replace_findings, replace_findings_of_feed
 from usage_pipeline.ledger.findings import (
+    Acknowledgement,
     Finding,
     StoredFinding,
     days_with_findings,
+    former_words,
     read_findings,
-    replace_findings,
-    replace_findings_of_feed,
 )
 from usage_pipeline.ledger.server import connect_engine
 from usage_pipeline_tests.ledger.registering import NOW, register
@@ -156,3 +160,56 @@ def test_a_feeds_findings_are_replaced_beside_all_others(connection: Connection)
     of = workspace_id(connection)
     assert days_with_findings(connection, of, ["totals_off"], *days, feed_id(connection, "main")) == [D]
     assert days_with_findings(connection, of, ["answer_unknown_field"], *days, feed_id(connection, "other")) == []
+
+
+def as_of(connection: Connection, at: datetime, *, open_only: bool = True) -> list[StoredFinding]:
+    return list(read_findings(connection, D, D + timedelta(days=1), open_only=open_only, as_of=at))
+
+
+def test_what_a_finding_said_is_kept_and_read_as_it_stood(connection: Connection) -> None:
+    more = replace(EXCESS, figure_hermes=1200, difference=200, explanation="output: even more")
+    last = LATER + timedelta(hours=1)
+    found(connection, EXCESS)
+    found(connection, more, now=LATER)
+    found(connection, now=last)
+    (first,) = as_of(connection, NOW)
+    assert (first.finding, first.closed_at, first.last_seen) == (EXCESS, None, NOW)
+    (second,) = as_of(connection, LATER)
+    assert (second.finding, second.finding_id, second.first_seen) == (more, first.finding_id, NOW)
+    assert as_of(connection, last) == []
+    assert [(one.finding, one.closed_at) for one in as_of(connection, last, open_only=False)] == [(more, last)]
+    assert as_of(connection, NOW - timedelta(seconds=1), open_only=False) == []
+    (former,) = former_words(connection, first.finding_id)
+    assert (former.explanation, former.stated_at, former.superseded_at) == (EXCESS.explanation, NOW, LATER)
+
+
+def test_a_person_acknowledges_what_waits_for_a_person_once(connection: Connection) -> None:
+    found(connection, RESTATED)
+    (waiting,) = stored(connection)
+    [done] = acknowledge_findings(connection, [waiting.finding_id], LATER, by="Ada", note="credited")
+    assert done.finding_id == waiting.finding_id
+    assert acknowledge_findings(connection, [waiting.finding_id], LATER) == []
+    (closed,) = stored(connection, open_only=False)
+    assert (closed.acknowledged, closed.closed_at) == (Acknowledgement(LATER, "Ada", "credited"), LATER)
+    assert found(connection, RESTATED, now=LATER) == 0
+    [entry] = [one for one in list_changes(connection, "acme") if one.what == "finding_acknowledged"]
+    assert (entry.detail["finding"], entry.detail["by"], entry.detail["difference"]) == (
+        closed.finding_id,
+        "Ada",
+        "-50",
+    )
+    # Before it was acknowledged, it was open.
+    assert [one.acknowledged for one in as_of(connection, NOW)] == [None]
+
+
+def test_what_closes_by_itself_is_not_acknowledged_nor_anything_beside_it(connection: Connection) -> None:
+    found(connection, RESTATED, EXCESS)
+    both = [one.finding_id for one in stored(connection)]
+    for ids, code in ((both, "finding_closes_by_itself"), ([*both, 10**12], "finding_"), ([-1], "finding_unknown")):
+        with pytest.raises(InvalidInputError, match=code):
+            acknowledge_findings(connection, ids, LATER)
+    assert len(stored(connection)) == 2
+    found(connection, now=LATER)
+    restated = next(one for one in stored(connection, open_only=False) if one.finding == RESTATED)
+    with pytest.raises(InvalidInputError, match="finding_closed"):
+        acknowledge_findings(connection, [restated.finding_id], LATER)

@@ -54,7 +54,7 @@ def test_a_backfill_runs_every_stage_and_check_and_keeps_the_runs(backfill: _Bac
     told = outcome.as_json()
     assert (told["from"], told["to"], told["ok"], len(told["stages"])) == ("2025-03-01", "2025-03-02", True, 6)
     assert list(outcome.lines())[-1].startswith("6 of 6 stages done, ")
-    assert backfill.progress[0] == f"pulling {OPENAI}, 2025-03-01 to 2025-03-02 …"
+    assert backfill.progress[0] == f"pulling {OPENAI}, 2025-03-01 to 2025-03-02 … (run 1 of 3)"
     assert backfill.progress[1].startswith(f"raw_provider_pulls {OPENAI}, 2025-03-01 to 2025-03-02: ok in ")
     with open_instance(backfill.environ) as instance:
         runs = instance.get_runs()
@@ -120,6 +120,14 @@ def test_a_long_range_is_pulled_chunk_by_chunk(backfill: _Backfill, monkeypatch:
     outcome = backfill(2, OPENAI)
     assert [stage.first_day for stage in outcome.stages if stage.key] == [day(0), day(1)]
     assert [stage.first_day for stage in outcome.stages if stage.stage == "reconciled_usage"] == [day(0), day(1)]
+    begun = [line for line in backfill.progress if "…" in line]
+    assert [line.partition("(")[2].partition(";")[0].rstrip(")") for line in begun] == [
+        "chunk 1 of 2, run 1 of 4",
+        "chunk 1 of 2, run 2 of 4",
+        "chunk 2 of 2, run 3 of 4",
+        "chunk 2 of 2, run 4 of 4",
+    ]
+    assert " left)" in begun[-1]
 
 
 def test_an_unknown_key_or_day_is_refused_before_anything_runs(backfill: _Backfill) -> None:

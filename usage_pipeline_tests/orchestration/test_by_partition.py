@@ -6,9 +6,15 @@ import dagster as dg
 import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from usage_pipeline.orchestration.assets import RAW_PROVIDER_PULLS, RECONCILED_USAGE_KEY, USAGE_EVENTS_KEY
+from usage_pipeline.orchestration.assets import (
+    BILLED_COSTS_KEY,
+    RAW_PROVIDER_PULLS,
+    RECONCILED_USAGE_KEY,
+    USAGE_EVENTS_KEY,
+)
+from usage_pipeline.orchestration.partitions import PROVIDER_KEYS, DaySpan, day_range_tags
 from usage_pipeline.sandbox import SandboxServer
-from usage_pipeline_tests.orchestration.conftest import ANTHROPIC, DAYS, OPENAI, Pipeline, day
+from usage_pipeline_tests.orchestration.conftest import ANTHROPIC, DAYS, FIRST_DAY, OPENAI, Pipeline, day
 
 _CLASSES = dg.AssetCheckKey(USAGE_EVENTS_KEY, "token_classes_add_up")
 
@@ -56,6 +62,41 @@ def test_only_the_day_that_breaks_the_rule_fails_and_the_run_stops(pipeline: Pip
     made = {event.asset_key for event in result.get_asset_materialization_events()}
     assert USAGE_EVENTS_KEY in made
     assert dg.AssetKey("reconciled_usage") not in made
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
+def test_without_our_verdicts_dagster_still_leaves_the_partitions_of_a_range_unjudged() -> None:
+    """The trap itself. When this fails, Dagster judges ranges by partition, and ``by_partition`` can go."""
+    days = dg.DailyPartitionsDefinition(start_date=str(FIRST_DAY))
+
+    @dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run())
+    def counted() -> None: ...
+
+    @dg.asset_check(asset=counted, partitions_def=days, blocking=True)
+    def fine() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=True)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([counted, fine], instance=instance, tags=day_range_tags(DAYS))
+        assert result.success
+        assert [one.partition for one in result.get_asset_check_evaluations()] == [None]
+        history = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(counted.key, "fine"), limit=100
+        )
+    by_partition = {one.partition: one.status for one in history if one.partition is not None}
+    assert by_partition == {str(one): AssetCheckExecutionRecordStatus.PLANNED for one in DAYS.days}
+
+
+def test_the_verdicts_of_a_range_come_by_day_so_that_who_looks_meanwhile_sees_whole_stretches(
+    pipeline: Pipeline,
+) -> None:
+    found: dict[str, list[str]] = {}
+    for one in pipeline.pull(span=DaySpan(day(0), day(9))).get_asset_check_evaluations():
+        if one.partition:
+            found.setdefault(one.check_name, []).append(one.partition)
+    assert set(found) == {"pull_is_complete", "dimensions_were_answered"}
+    for partitions in found.values():
+        assert partitions == [f"{day(number)}|{OPENAI}" for number in range(9)]
 
 
 def test_a_single_partition_needs_no_more_than_one_verdict(pipeline: Pipeline) -> None:
@@ -112,3 +153,38 @@ def test_a_key_that_failed_a_blocking_check_holds_its_days_back_though_another_k
     assert pipeline.pull(OPENAI).success
     third = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=second.cursor)
     assert third.get_requested_partitions(USAGE_EVENTS_KEY) == {str(one) for one in DAYS.days}
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_a_failed_blocking_check_stops_its_day_and_no_other_until_it_passes(pipeline: Pipeline) -> None:
+    assert pipeline.pull().success
+    assert pipeline.process(assets=["hermes_rollups", "billed_costs"]).success
+    first = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance)
+    assert pipeline.process(assets=["usage_events"]).success
+    broken = (
+        "UPDATE usage_events SET output_text = coalesce(output, 0) + :more WHERE (slice_id, event_id) IN (SELECT"
+        " slice_id, event_id FROM usage_events JOIN slices USING (slice_id) WHERE day = :day AND output IS NOT NULL"
+        " ORDER BY event_id LIMIT 1)"  # the same row when it is mended
+    )
+    pipeline.execute(broken, day=day(1), more=1)
+    assert not pipeline.process(assets=["usage_events"]).success
+    second = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=first.cursor)
+    assert second.get_requested_partitions(RECONCILED_USAGE_KEY) == {str(day(0)), str(day(2))}
+    assert pipeline.process(DaySpan(day(0), day(1)), ["reconciled_usage"]).success
+    assert pipeline.process(DaySpan(day(2), day(3)), ["reconciled_usage"]).success
+    pipeline.execute(broken, day=day(1), more=0)
+    assert pipeline.process(DaySpan(day(1), day(2)), ["usage_events"]).success
+    third = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=second.cursor)
+    assert third.get_requested_partitions(RECONCILED_USAGE_KEY) == {str(day(1))}
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_a_day_of_the_past_that_is_pulled_again_is_carried_down_alone(pipeline: Pipeline) -> None:
+    pipeline.whole()
+    first = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance)
+    # One key's cell alone; the other key's stays as it was, and a third one's was never there.
+    pipeline.instance.add_dynamic_partitions(PROVIDER_KEYS.name or "", ["acme.openai.new"])
+    assert pipeline.pull(OPENAI, DaySpan(day(1), day(2))).success
+    second = dg.evaluate_automation_conditions(pipeline.defs, pipeline.instance, cursor=first.cursor)
+    for asset in (USAGE_EVENTS_KEY, BILLED_COSTS_KEY):
+        assert second.get_requested_partitions(asset) == {str(day(1))}

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from usage_pipeline.definitions import STAGES, build_defs, defs
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def test_the_definitions_load() -> None:
@@ -37,6 +41,42 @@ def test_the_blocking_checks_are_those_behind_which_a_wrong_number_would_flow_on
         "every_row_has_a_source",
     }
     assert warning == {"hermes_within_provider", "bill_matches_usage", "no_missing_windows", "data_is_fresh"}
+
+
+def test_everything_in_the_ui_says_what_it_is_for() -> None:
+    loaded = build_defs()
+    graph = loaded.resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        assert node.group_name in {"sources", "canonical", "reconciled"}
+        assert node.owners
+        assert node.kinds
+        assert node.tags["layer"]
+        description = " ".join((node.description or "").split())
+        for words in ("**A row** is", "**A partition** is one UTC day", "**Runs**", "**If it fails**"):
+            assert words in description, (key, words)
+        assert {"dagster/table_name", "dagster/column_schema", "dagster/code_references"} <= set(node.metadata)
+        paths = [value.value for name, value in node.metadata.items() if name.startswith("read_")]
+        assert paths
+        assert all((CHECKOUT / str(path)).is_file() for path in paths)
+    for check in graph.asset_check_keys:
+        assert graph.get_check_spec(check).description
+    for started in (*(loaded.jobs or ()), *(loaded.schedules or ()), *(loaded.sensors or ())):
+        assert getattr(started, "description", None), started
+    for name, resource in (loaded.resources or {}).items():
+        assert resource.description, name
+
+
+def test_the_store_s_address_is_shown_without_user_or_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    canary = "CANARY-0123456789"
+    monkeypatch.setenv("USAGE_DATABASE_URL", f"postgresql://me:{canary}@db.example:5433/usage?sslpassword={canary}")
+    graph = build_defs().resolve_asset_graph()
+    told = {key.to_user_string(): graph.get(key).metadata for key in graph.materializable_asset_keys}
+    assert told["raw_provider_pulls"]["dagster/uri"] == "postgresql://db.example:5433/usage#raw_pages"
+    assert all("dagster/uri" in metadata for metadata in told.values())
+    assert canary not in str(told)
+    monkeypatch.setenv("USAGE_DATABASE_URL", f"not an address {canary}")
+    assert "dagster/uri" not in build_defs().resolve_asset_graph().get(dg.AssetKey("usage_events")).metadata
 
 
 def test_loading_opens_no_database_and_says_nothing() -> None:

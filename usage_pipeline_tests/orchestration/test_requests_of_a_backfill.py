@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from usage_pipeline.orchestration.backfill import _BackfillRuns
-from usage_pipeline.orchestration.partitions import DaySpan
+from usage_pipeline.orchestration.backfill_pace import PlannedRun
 from usage_pipeline.sandbox import LoggedRequest, SandboxServer
 from usage_pipeline.stages import pull_days
 from usage_pipeline_tests.orchestration.stores import Store, store_on
@@ -63,9 +63,9 @@ def store(
 def pulls_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pull a run's days as its asset does; Dagster and the days' reconciling, which ask nobody, would take minutes."""
 
-    def run(runs: _BackfillRuns, span: DaySpan, assets: object, tags: object, key: str | None) -> None:
-        if key is not None:
-            pull_days(runs.runtime, key, span.first_day, span.end_day)
+    def run(runs: _BackfillRuns, planned: PlannedRun, _how_far: str) -> None:
+        if planned.key is not None:
+            pull_days(runs.runtime, planned.key, planned.span.first_day, planned.span.end_day)
 
     monkeypatch.setattr(_BackfillRuns, "_run", run)
 

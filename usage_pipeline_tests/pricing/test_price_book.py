@@ -13,9 +13,9 @@ from genai_prices import data_snapshot
 from genai_prices.data import providers
 from genai_prices.types import StartDateConstraint
 
-from usage_pipeline.errors import InvalidInputError
-from usage_pipeline.pricing.price_book import PriceBook, PriceOverride, PriceQuote
-from usage_pipeline.pricing.rates import RATE_NAMES, Rates, cost_usd
+from usage_pipeline.pricing.price_book import PriceBook
+from usage_pipeline.pricing.quotes import PriceQuote
+from usage_pipeline.pricing.rates import RATE_NAMES, cost_usd
 from usage_pipeline.pricing.variants import PriceVariant
 
 DAY = date(2026, 11, 20)
@@ -282,49 +282,6 @@ def test_audio_by_the_second_and_speech_by_the_character_have_prices(book: Price
     live = priced(book, "gpt-live-1").rates
     assert live is not None
     assert live.seconds is None  # $3 an hour is no finite decimal a second
-
-
-def test_an_override_goes_before_the_list_on_its_days_only() -> None:
-    ours = Rates(uncached_input=Decimal(1), output=Decimal(8))
-    book = PriceBook([PriceOverride("openai", "gpt-5", ours, date(2026, 1, 1), date(2026, 2, 1))])
-    found = priced(book, "GPT-5", day=date(2026, 1, 31))
-    assert (found.rates, found.basis) == (ours, "override")
-    assert found.version.startswith("override ")
-    assert priced(book, "gpt-5", day=date(2026, 2, 1)).basis == "base tier"
-    assert book.rates_for("openai", "gpt-5", BATCH, date(2026, 1, 31)) is None
-
-
-def test_an_override_gives_an_unknown_model_a_price_in_every_window_but_a_named_one() -> None:
-    book = PriceBook(
-        [
-            PriceOverride("openai", "ours", Rates(output=Decimal(1)), date(2026, 1, 1)),
-            PriceOverride("openai", "ours", Rates(output=Decimal(2)), date(2026, 1, 1), variant=LONG),
-        ]
-    )
-    assert of(book, "ours", "output") == ["1"]
-    assert of(book, "ours", "output", variant=PriceVariant(context_window="0-200k")) == ["1"]
-    assert of(book, "ours", "output", variant=LONG) == ["2"]
-
-
-def test_another_rate_of_an_override_is_another_version() -> None:
-    versions = {
-        priced(PriceBook([PriceOverride("openai", "gpt-5", Rates(output=Decimal(amount)), DAY)]), "gpt-5").version
-        for amount in (1, 2)
-    }
-    assert len(versions) == 2
-
-
-def test_overrides_that_contradict_each_other_are_refused() -> None:
-    rates = Rates(output=Decimal(1))
-    with pytest.raises(InvalidInputError, match="price_overrides_overlap"):
-        PriceBook(
-            [
-                PriceOverride("openai", "gpt-5", rates, date(2026, 1, 1)),
-                PriceOverride("openai", "GPT-5", rates, date(2026, 6, 1), date(2026, 7, 1)),
-            ]
-        )
-    with pytest.raises(InvalidInputError, match="price_override_empty"):
-        PriceBook([PriceOverride("openai", "gpt-5", rates, date(2026, 1, 1), date(2026, 1, 1))])
 
 
 def test_forty_thousand_quotes_take_less_than_two_seconds(book: PriceBook) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from usage_pipeline.errors import InvalidInputError, InvariantError
 from usage_pipeline.measures import OTHER_MEASURES, TOKEN_CLASSES
-from usage_pipeline.pricing.rates import RATE_NAMES, Rates, cost_usd, exact_arithmetic
+from usage_pipeline.pricing.rates import RATE_NAMES, Rates, cost_usd, exact_arithmetic, rate_unit
 
 SONNET = Rates(
     uncached_input=Decimal(3),
@@ -127,3 +127,19 @@ def test_stored_rates_come_back_as_they_were(priced: Rates) -> None:
 def test_malformed_stored_rates_are_refused(stored: str) -> None:
     with pytest.raises(InvariantError, match="stored_rates_malformed"):
         Rates.from_json(stored)
+
+
+def test_rates_times_a_factor_are_exact_and_unknown_ones_stay_unknown() -> None:
+    odd = Rates(output=Decimal("0.000000000000000000000000000001"), searches=Decimal(10))
+    found = odd.times(Decimal("0.123456789012"))
+    assert found.output == Decimal("0.000000000000000000000000000000123456789012")
+    assert (found.searches, found.cache_read) == (Decimal("1.23456789012"), None)
+    assert odd.times(Decimal("0.5"), but={"searches"}).searches == Decimal(10)
+
+
+def test_every_rate_has_the_unit_that_the_cost_is_computed_with() -> None:
+    for name in RATE_NAMES:
+        per, unit = rate_unit(name)
+        whole_class = {"audio": "uncached_input", "image": "uncached_input"}.get(name.rsplit("_", 1)[-1], name)
+        if name == whole_class:
+            assert cost_usd(Rates(**{name: Decimal(7)}, stand_ins=()), {name: per}).amount_usd == 7, unit

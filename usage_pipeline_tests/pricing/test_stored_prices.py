@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from usage_pipeline.ledger import migrate, prices, server
-from usage_pipeline.pricing.price_book import PriceBook, PriceOverride
+from usage_pipeline.pricing.overrides import PriceOverride
+from usage_pipeline.pricing.price_book import PriceBook
 from usage_pipeline.pricing.rates import Rates
 from usage_pipeline.pricing.variants import PriceVariant
 
@@ -31,11 +32,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.fixture(autouse=True)
 def _empty(engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(text("TRUNCATE prices"))
+        connection.execute(text("TRUNCATE prices CASCADE"))
 
 
 def test_quotes_come_back_as_they_were_priced_or_not(engine: Engine) -> None:
-    book = PriceBook([PriceOverride("openai", "ours", Rates(output=Decimal("0.000000001")), DAY)])
+    book = PriceBook([PriceOverride(1, "openai", "ours", Rates(output=Decimal("0.000000001")), DAY)])
     quotes = [
         book.quote("anthropic", "claude-sonnet-4-5", PriceVariant(context_window="200k-1M"), DAY),
         book.quote("openai", "gpt-5", PriceVariant(service_tier="flex"), DAY),
@@ -65,10 +66,10 @@ def test_an_unpriced_quote_has_null_rates_and_rates_are_decimal_strings(engine: 
         assert {tuple(row) for row in stored} == {("0.125", "string"), (None, None)}
 
 
-def test_a_changed_override_stands_beside_the_old_one(engine: Engine) -> None:
+def test_another_override_stands_beside_the_old_one(engine: Engine) -> None:
     with engine.begin() as connection:
         for amount in (1, 2):
-            book = PriceBook([PriceOverride("openai", "gpt-5", Rates(output=Decimal(amount)), DAY)])
+            book = PriceBook([PriceOverride(amount, "openai", "gpt-5", Rates(output=Decimal(amount)), DAY)])
             prices.remember(connection, [book.quote("openai", "gpt-5", PriceVariant(), DAY)])
         rates = [quote.rates for quote in prices.load(connection, DAY)]
     assert rates == [Rates(output=Decimal(1)), Rates(output=Decimal(2))]

@@ -283,7 +283,7 @@ def test_a_missing_provider_is_a_finding_unless_it_is_left_out(
 def test_the_number_of_statements_does_not_grow_with_the_cells(scenario: Scenario) -> None:
     key, feed = scenario.register(), scenario.hermes()
     counts: list[int] = []
-    for models in (2, 40):
+    for models in (1, 2, 40):  # from the second on there are findings about restatements, and what stands behind them
         key.account.uses += [Use(utc(D, 9), f"gpt-4o-{n}", output=5) for n in range(models)]
         scenario.at(SETTLED).pull(key, D)
         says(scenario, feed, *(Call(utc(D, 9), f"gpt-4o-{n}", output=500) for n in range(models)))
@@ -291,7 +291,7 @@ def test_the_number_of_statements_does_not_grow_with_the_cells(scenario: Scenari
         with statements_of(scenario.runtime.engine) as statements:
             stages.reconcile_days(scenario.runtime, [D])
         counts.append(len(statements))
-    assert counts[0] == counts[1]
+    assert counts[1] == counts[2]
 
 
 @contextmanager

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
+import pytest
+
+from usage_pipeline.errors import UsagePipelineError
 from usage_pipeline_tests.scripted.account import Use
-from usage_pipeline_tests.scripted.payloads import Call, v3_payload
+from usage_pipeline_tests.scripted.payloads import Call, v2_payload, v3_payload
 from usage_pipeline_tests.scripted.scenario import RegisteredAccount, Scenario, figure, utc
 
 D = date(2026, 3, 10)
@@ -61,3 +64,16 @@ def test_a_shadowed_keys_restatement_is_no_finding_in_whatever_order_the_keys_ca
     row = scenario.row(D, family="text")
     assert figure(row, "counted") == 1000
     assert "restated_after_final" not in row["findings"]
+
+
+@pytest.mark.parametrize("policy", ["provider_first", "hermes_first", "provider_only"])
+def test_a_final_bill_counts_where_usage_is_missing_and_hermes_names_the_model(scenario: Scenario, policy: str) -> None:
+    key, feed = scenario.register(), scenario.hermes()
+    scenario.workspace(policy=policy)
+    key.account.spend(utc(D, 9), 1_000_000)
+    key.account.refuse("completions")
+    with pytest.raises(UsagePipelineError):
+        scenario.at(SETTLED).pull(key, D)
+    scenario.send(feed, v2_payload(SETTLED, [Call(utc(D, 9), output=5)]))
+    scenario.settle(D)
+    assert scenario.report(D)["totals"]["cost"]["counted"]["usd"] == "10.00"

@@ -84,7 +84,7 @@ def test_the_report_has_the_promised_shape(scenario: Scenario) -> None:
     scenario.send(feed, v3_payload(settled, [Call(utc(D, 9), output=1100)], D, D + timedelta(days=1)))
     scenario.settle(D)
     report = scenario.report(D)
-    assert list(report) == ["from", "to", "now", "rows", "totals", "findings"]
+    assert list(report) == ["from", "to", "now", "rows", "totals", "findings", "bills"]
     assert (report["from"], report["to"], report["now"]) == ("2026-03-10", "2026-03-10", "2026-03-14T06:00:00Z")
     (row,) = report["rows"]
     said = {name: row[name] for name in ("date", "workspace", "provider", "route", "family", "model")}
@@ -104,7 +104,7 @@ def test_the_report_has_the_promised_shape(scenario: Scenario) -> None:
             assert tuple(shown["tokens"]) == TOKEN_CLASSES
     for name in COSTS:
         for cost in (row["cost"][name], report["totals"]["cost"][name]):
-            assert list(cost) == ["nano_usd", "usd", "basis"]
+            assert list(cost) == ["nano_usd", "usd", "basis", *(["version"] if name == "computed" else [])]
     assert row["cost"]["counted"] == {"nano_usd": 10_000_000, "usd": "0.01", "basis": "billed"}
     assert row["reported_by_provider"]["tokens"]["cache_write_5m"] is None
     assert row["reported_by_provider"]["tokens"]["cache_read"] == 0

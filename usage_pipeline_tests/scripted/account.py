@@ -61,7 +61,7 @@ class Bill:
 
     day: date
     usd: Decimal
-    label: str
+    label: str | None
     model: str | None = None
     token_type: str | None = None
     project: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from datetime import date, datetime
 
 from usage_pipeline.ledger.feed_settings import get_settings
@@ -32,10 +33,17 @@ class InMemoryClient:
 
 
 def pull_in_memory(
-    runtime: Runtime, key: ProviderKey, account: ScriptedAccount, first_day: date, end_day: date
+    runtime: Runtime,
+    key: ProviderKey,
+    account: ScriptedAccount,
+    first_day: date,
+    end_day: date,
+    kind: str | None = None,
 ) -> list[PullResult]:
-    """Pull every endpoint of the key for the half-open days; a failed endpoint's result carries its error."""
-    provider = runtime.providers[key.provider]
+    """Pull every endpoint of the key, or those of a kind, for the half-open days; a failed endpoint's result carries
+    its error."""
+    provider = copy(runtime.providers[key.provider])
+    provider.endpoints = tuple(one for one in provider.endpoints if kind in (None, one.kind))  # type: ignore[misc]
     with runtime.engine.begin() as connection:
         projects = get_settings(connection, key.feed_id).projects_on(first_day)
     client = InMemoryClient(provider, account, runtime.clock)

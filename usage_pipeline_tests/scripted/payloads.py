@@ -28,6 +28,8 @@ class Call:
     reasoning: int = 0
     billing: str = "openai"
     billing_mode: str = "official_models_api"
+    estimated_usd: float | None = None
+    actual_usd: float | None = None
 
     @property
     def vendor(self) -> str:
@@ -68,6 +70,7 @@ def _models(calls: Sequence[Call]) -> list[Json]:
             write=_sum(of_model, "cache_write"),
             output=_sum(of_model, "output"),
             reasoning=_sum(of_model, "reasoning"),
+            estimated=sum(call.estimated_usd or 0.0 for call in of_model),
         )
         for (vendor, name), of_model in sorted(by_name.items())
     ]
@@ -122,13 +125,18 @@ def _v3_row(key: tuple[str, ...], calls: Sequence[Call]) -> Json:
         "cacheWriteTokens": _sum(calls, "cache_write"),
         "outputTokens": _sum(calls, "output"),
         "reasoningTokens": _sum(calls, "reasoning"),
-        "estimatedCostUsd": None,
-        "actualCostUsd": None,
+        "estimatedCostUsd": _usd([call.estimated_usd for call in calls]),
+        "actualCostUsd": _usd([call.actual_usd for call in calls]),
     }
 
 
 def _sum(calls: Sequence[Call], measure: str) -> int:
     return sum(getattr(call, measure) for call in calls)
+
+
+def _usd(amounts: Sequence[float | None]) -> float | None:
+    """Their sum, None where one is not known."""
+    return None if None in amounts else sum(amount for amount in amounts if amount is not None)
 
 
 def _instant(moment: datetime) -> str:

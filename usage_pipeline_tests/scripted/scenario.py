@@ -34,6 +34,9 @@ from usage_pipeline_tests.scripted.server import ScriptedProviders, serving
 
 Json = dict[str, Any]
 
+TELEMETRY = ("ingestion_runs", "ingestion_totals", "ingestion_issues")
+"""The tables that say that a stage ran, whatever it changed."""
+
 FIGURES = ("reported_by_provider", "reported_by_hermes", "counted", "explained", "unattributed", "excess", "stand_in")
 
 
@@ -157,11 +160,18 @@ class Scenario:
         stages.normalise_bills(self.runtime, days)
         stages.reconcile_days(self.runtime, days)
 
-    def report(self, first_day: date, end_day: date | None = None, workspace: str | None = None) -> Json:
+    def report(
+        self,
+        first_day: date,
+        end_day: date | None = None,
+        workspace: str | None = None,
+        *,
+        as_of: datetime | None = None,
+    ) -> Json:
         """The report of a day or of the half-open range, as ``report --json`` prints it."""
         with self.runtime.engine.begin() as connection:
             report = build_report(
-                connection, first_day, end_day or first_day + timedelta(days=1), workspace, self.clock.now
+                connection, first_day, end_day or first_day + timedelta(days=1), workspace, self.clock.now, as_of
             )
         return json.loads(json.dumps(report))
 

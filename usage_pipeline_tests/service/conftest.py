@@ -37,6 +37,7 @@ class Service:
     process: subprocess.Popen[str]
     url: str
     log: list[str] = field(default_factory=list)
+    collecting: threading.Thread | None = None
 
     def post(self, body: object, token: str | None, **headers: str) -> httpx.Response:
         """Post a payload: bytes as they are, anything else as JSON."""
@@ -73,10 +74,10 @@ class Install:
 Start = Callable[..., Service]
 
 
-def start_service(environ: Mapping[str, str]) -> Service:
+def start_service(environ: Mapping[str, str], host: str = "127.0.0.1") -> Service:
     """Start ``usage-pipeline serve`` on a free port, and wait until it listens."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "usage_pipeline.cli", "serve", "--port", "0"],
+        [sys.executable, "-m", "usage_pipeline.cli", "serve", "--host", host, "--port", "0"],
         env={**os.environ, **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -89,7 +90,8 @@ def start_service(environ: Mapping[str, str]) -> Service:
         process.kill()
         raise AssertionError(f"the service did not start: {process.communicate()}")
     service = Service(process, found[0])
-    threading.Thread(target=_collect, args=(process, service.log), daemon=True).start()
+    service.collecting = threading.Thread(target=_collect, args=(process, service.log), daemon=True)
+    service.collecting.start()
     return service
 
 
@@ -103,7 +105,7 @@ def start(migrated_database: str, tmp_path: Path) -> Iterator[Start]:
     """Starts servers on the test's database, with settings by keyword; all are gone after the test."""
     started: list[Service] = []
 
-    def begin(**environ: str) -> Service:
+    def begin(*, host: str = "127.0.0.1", **environ: str) -> Service:
         service = start_service(
             {
                 "USAGE_DATABASE_URL": migrated_database,
@@ -111,7 +113,8 @@ def start(migrated_database: str, tmp_path: Path) -> Iterator[Start]:
                 "USAGE_NOW": NOW.isoformat(),
                 "USAGE_INGEST_BATCHES_PER_MINUTE": "0",
                 **environ,
-            }
+            },
+            host,
         )
         started.append(service)
         return service
@@ -120,6 +123,8 @@ def start(migrated_database: str, tmp_path: Path) -> Iterator[Start]:
     for service in started:
         service.process.kill()
         service.process.wait(30)
+        assert service.collecting is not None
+        service.collecting.join(60)  # a process that it started for cron has the same standard error
         for stream in (service.process.stdout, service.process.stderr):
             assert stream is not None
             stream.close()

@@ -15,8 +15,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from usage_pipeline_tests.service.conftest import INGEST, Install, Service
+from usage_pipeline_tests.service.conftest import INGEST, Install, Service, Start
 
+CRON_SECRET = "a-secret-that-cron-has"
 EXAMPLES = 120
 CHECKS = [
     schemathesis.checks.not_a_server_error,
@@ -61,7 +62,7 @@ def test_no_payload_makes_the_service_fail(
     assert seen & {200, 400}
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", f"{INGEST}/schema/v3"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", f"{INGEST}/schema/v3"])
 def test_no_request_makes_the_other_paths_fail(description: schemathesis.BaseSchema, path: str) -> None:
     operation = description[path]["GET"]
 
@@ -73,3 +74,24 @@ def test_no_request_makes_the_other_paths_fail(description: schemathesis.BaseSch
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fuzz()
+
+
+@pytest.mark.parametrize("mode", [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE])
+def test_no_call_of_cron_makes_the_service_fail(start: Start, mode: schemathesis.GenerationMode) -> None:
+    service = start(CRON_SECRET=CRON_SECRET, DAGSTER_HOME="")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        operation = schemathesis.openapi.from_url(f"{service.url}/openapi.json")["/api/cron/ingest"]["POST"]
+    seen: set[int] = set()
+
+    @settings(FUZZ, max_examples=15)
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def fuzz(case: schemathesis.Case) -> None:
+        answer = case.call_and_validate(headers={"Authorization": f"Bearer {CRON_SECRET}"}, checks=CHECKS)
+        seen.add(answer.status_code)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fuzz()
+    assert seen <= {200, 400, 401, 413, 415}  # no key is registered, so nothing starts
+    assert seen & {200, 400}

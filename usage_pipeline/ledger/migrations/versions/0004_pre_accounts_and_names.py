@@ -5,22 +5,17 @@ Safe before the code is deployed: it only adds.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from alembic import op
+from usage_pipeline.ledger.migration_sql import downgrade_of, upgrade_of
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-_UP = Path(__file__).with_suffix(".up.sql")
-_DOWN = Path(__file__).with_suffix(".down.sql")
-
 
 def upgrade() -> None:
-    op.execute(_UP.read_text(encoding="utf-8"))
+    upgrade_of(__file__)
 
 
 def downgrade() -> None:
-    op.execute(_DOWN.read_text(encoding="utf-8"))
+    downgrade_of(__file__)

@@ -1,0 +1,41 @@
+"""Instants as a person writes them: RFC 3339 with an offset, for a question about the past."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from usage_pipeline.errors import InvalidInputError
+
+
+def read_as_of(written: str, now: datetime) -> datetime:
+    """The instant of ``--as-of``, in UTC.
+
+    Raises :class:`InvalidInputError`: ``instant_malformed``, ``instant_without_offset``, ``instant_in_future``.
+    """
+    try:
+        instant = datetime.fromisoformat(written)
+    except ValueError:
+        shown = repr(written) if len(written) <= 40 else "the value"
+        raise InvalidInputError(
+            "instant_malformed",
+            f"{shown} is no instant",
+            where="--as-of",
+            remedy="Write it like 2026-10-31T12:00:00Z.",
+        ) from None
+    if instant.tzinfo is None:
+        in_utc = instant.isoformat(timespec="seconds")
+        raise InvalidInputError(
+            "instant_without_offset",
+            f"{written!r} does not say in which time zone it is",
+            where="--as-of",
+            remedy=f"If it is UTC, write {in_utc}Z.",
+        )
+    instant = instant.astimezone(UTC)
+    if instant > now:
+        raise InvalidInputError(
+            "instant_in_future",
+            f"{instant:%Y-%m-%dT%H:%M:%SZ} lies in the future; it is {now:%Y-%m-%dT%H:%M:%SZ} (UTC)",
+            where="--as-of",
+            remedy="Give an instant that has passed, or leave the option out.",
+        )
+    return instant

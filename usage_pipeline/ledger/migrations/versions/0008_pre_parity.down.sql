@@ -1,0 +1,2 @@
+DROP TABLE parity_days;
+DROP TABLE parity_checks;
