@@ -17,7 +17,7 @@ from usage_pipeline_tests.scripted.scenario import Scenario, figure
 
 # The database is one for all examples: each empties it first. The same examples each time: `make soak` tries others.
 RANDOM = settings(
-    max_examples=60,
+    max_examples=45,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
