@@ -21,13 +21,14 @@ def now(environ: Mapping[str, str]) -> datetime:
         return datetime.now(UTC)
     try:
         instant = datetime.fromisoformat(written)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
+        in_utc = instant.astimezone(UTC) if instant.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        in_utc = None
+    if in_utc is None:
         raise InvalidInputError(
             "instant_malformed",
             "the value is no instant with an offset",
             where=NOW_VARIABLE,
             remedy="Write it like 2026-11-21T12:00:00Z, or unset the variable.",
         )
-    return instant.astimezone(UTC)
+    return in_utc

@@ -14,7 +14,8 @@ def read_as_of(written: str, now: datetime) -> datetime:
     """
     try:
         instant = datetime.fromisoformat(written)
-    except ValueError:
+        in_zone = instant.astimezone(UTC) if instant.tzinfo is not None else None
+    except (ValueError, OverflowError):
         shown = repr(written) if len(written) <= 40 else "the value"
         raise InvalidInputError(
             "instant_malformed",
@@ -22,7 +23,7 @@ def read_as_of(written: str, now: datetime) -> datetime:
             where="--as-of",
             remedy="Write it like 2026-10-31T12:00:00Z.",
         ) from None
-    if instant.tzinfo is None:
+    if in_zone is None:
         in_utc = instant.isoformat(timespec="seconds")
         raise InvalidInputError(
             "instant_without_offset",
@@ -30,7 +31,7 @@ def read_as_of(written: str, now: datetime) -> datetime:
             where="--as-of",
             remedy=f"If it is UTC, write {in_utc}Z.",
         )
-    instant = instant.astimezone(UTC)
+    instant = in_zone
     if instant > now:
         raise InvalidInputError(
             "instant_in_future",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -116,8 +116,17 @@ class StoredRow:
     recorded_at: datetime
 
 
-def lock_reconciliation(connection: Connection, workspace_id: int, day: date) -> tuple[int, int, int]:
-    """The workspace's day, made if need be and locked: (reconciliation_id, rows, shares)."""
+class LockedDay(NamedTuple):
+    """A workspace's day under lock: how much is stored of it, and the instant of its newest reconciling, if any."""
+
+    reconciliation_id: int
+    rows: int
+    shares: int
+    now: datetime | None
+
+
+def lock_reconciliation(connection: Connection, workspace_id: int, day: date) -> LockedDay:
+    """The workspace's day, made if need be and locked."""
     key = {"workspace_id": workspace_id, "day": day}
     connection.execute(
         text(
@@ -128,12 +137,12 @@ def lock_reconciliation(connection: Connection, workspace_id: int, day: date) ->
     )
     row = connection.execute(
         text(
-            "SELECT reconciliation_id, row_count, share_count FROM reconciliations"
+            "SELECT reconciliation_id, row_count, share_count, now FROM reconciliations"
             " WHERE workspace_id = :workspace_id AND day = :day FOR UPDATE"
         ),
         key,
     ).one()
-    return row[0], row[1], row[2]
+    return LockedDay(*row)
 
 
 def replace_reconciled(
@@ -145,7 +154,7 @@ def replace_reconciled(
     now: datetime,
 ) -> Changes:
     """Make the workspace's reconciled day equal to ``rows``; what did not change is not written."""
-    reconciliation_id, row_count, share_count = lock_reconciliation(connection, workspace_id, day)
+    reconciliation_id, row_count, share_count, _ = lock_reconciliation(connection, workspace_id, day)
     changes = replace_slice(
         connection,
         RECONCILED,

@@ -99,8 +99,10 @@ def start_pulls(runtime: Runtime, environ: Mapping[str, str], days: int | None) 
         lock_calls(connection)
         with open_instance(environ) as instance:
             origin = _origin_of_daemon(instance)
-            under_way = _under_way(instance, is_executing(connection), has_daemon=origin is not None)
-            if under_way or not keys.asked:
+            executing = is_executing(connection)
+            under_way = _under_way(instance, executing, has_daemon=origin is not None)
+            # A process may be past its pulls and at what comes after: it would not take further runs.
+            if under_way or not keys.asked or (executing and origin is None):
                 return CronAnswer(False, tuple(_told(run) for run in under_way), keys.skipped)
             runs = _make_runs(runtime, instance, keys, days, origin)
             if origin is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -26,6 +27,9 @@ from usage_pipeline.parity.stored_windows import Account, choose_account, load_f
 from usage_pipeline.parity.windows import Window
 from usage_pipeline.providers.contract import Provider
 from usage_pipeline.settings import Settings
+
+CONFIRMING_TOLERANCE_USD: Final = Decimal("0.01")
+"""A comparison that overlooks more than this in a row of a bill confirms no day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ def _record(connection: Connection, asked: Asked, report: ParityReport) -> int:
         )
         for one in report.families
         for day, outcome in sorted(one.day_outcomes().items())
+        if asked.tolerance_usd <= CONFIRMING_TOLERANCE_USD
     ]
     spans = [one.span for one in report.families]
     return record_parity_check(

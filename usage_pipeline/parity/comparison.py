@@ -15,6 +15,7 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
+from usage_pipeline.errors import InvalidInputError
 from usage_pipeline.measures import RECONCILED_MEASURES
 from usage_pipeline.parity.cells import day_window
 from usage_pipeline.parity.export_format import MEASURES, DimensionColumn
@@ -167,6 +168,13 @@ def compare_family(
         there = _file_sums(export, grid, columns, result)
         here = _store_sums(connection, account, stored, grid, columns, set(result.windows))
         _choose_measures(export, here, result)
+        if not result.measures and (there or here or export.has_rows):
+            raise InvalidInputError(
+                "nothing_compared",
+                f"the file and the store have no figure of {export.format.family} in common",
+                where=where,
+                remedy="Export the report with its figures, and look whether its columns have values.",
+            )
         _compare(there, here, tolerance_usd, result)
     return result
 

@@ -144,8 +144,8 @@ def _other_prices(one: Billed, strange: Sequence[Line], ordinary: Sequence[Line]
             tokens = _bought(line, name, uses[0].name, price)
         if tokens is None and len(groups) == 1 and rate:
             others = sum((o.usd for o in ordinary if o.group == reference and o.token_type == name), Decimal(0))
-            alike = [o for o in strange if o.token_type == name]
-            tokens = (used - others / rate) * line.usd / sum(o.usd for o in alike)
+            alike = sum((o.usd for o in strange if o.token_type == name), Decimal(0))
+            tokens = (used - others / rate) * line.usd / alike if alike else None
         if tokens is None or not 0 < tokens <= used * (1 + _SAME_TOKENS):
             continue
         words = (

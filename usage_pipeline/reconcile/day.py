@@ -130,7 +130,9 @@ class DayRun:
         """Reconcile one day in the caller's transaction."""
         workspace_id = self._workspace.workspace_id
         # Locked before anything is read: of two that reconcile a day at once, the later one reads what is newest.
-        reconciliation_id, _, _ = lock_reconciliation(connection, workspace_id, day)
+        locked = lock_reconciliation(connection, workspace_id, day)
+        # One that began earlier may come later: what it writes is believed from then on, not from before.
+        now = max(self._now, locked.now or self._now)
         in_force = load_in_force(connection, workspace_id, day)
         at_hand = self.decided_day(connection, day)
         sides = at_hand.sides
@@ -151,11 +153,11 @@ class DayRun:
             self._now,
             lambda key, n: self._sides(connection, day + timedelta(days=n)).cell(key),
         )
-        changes = replace_reconciled(connection, workspace_id, day, rows, shares, self._now)
+        changes = replace_reconciled(connection, workspace_id, day, rows, shares, now)
         slices = slices_of_days(connection, [*sides.keys, *sides.hermes_feeds], [day])
-        replace_counted_slices(connection, reconciliation_id, counted_slices(sides, slices), self._now)
-        replace_bills(connection, workspace_id, day, compared, self._now)
-        moved = replace_findings(connection, workspace_id, day, findings, self._now)
+        replace_counted_slices(connection, locked.reconciliation_id, counted_slices(sides, slices), now)
+        replace_bills(connection, workspace_id, day, compared, now)
+        moved = replace_findings(connection, workspace_id, day, findings, now)
         keep_in_force(connection, workspace_id, day, costs.bills.quotes, in_force)
         return DayOutcome(self._workspace.slug, day, changes, len(findings), moved)
 

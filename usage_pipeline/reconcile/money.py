@@ -129,10 +129,15 @@ def _is_counted_upstream(costs: FamilyDay, line: BilledSum) -> bool:
 
 
 def _cells_by_model(sides: DaySides) -> dict[tuple[str, str, str], CellKey]:
-    """The cells by who bills, route and model; of several families with one model the first has the lines."""
+    """The cells by who bills, route and model; of several families with one model the first has the lines.
+
+    A cell of something that is of no model at all (storage, sessions) is not meant by a line that names one.
+    """
     cells: dict[tuple[str, str, str], CellKey] = {}
     for key in sides.cells:
-        if not sides.upstreams(key):
+        reports = sides.reports.get(key.reported_in)
+        of_no_model = key.model == "" and reports is not None and not reports.by_model
+        if not of_no_model and not sides.upstreams(key):
             cells.setdefault((key.biller, key.route, key.model), key)
     return cells
 
@@ -195,15 +200,19 @@ def cost_of_cell(
     ``bill_counts`` is False where the workspace's policy counts Hermes alone: then the bill is only shown.
     """
     hermes = _hermes_cost(one.sides.hermes_rows)
-    if not one.cell.provider_decides:
-        return CellCost(counted=hermes if one.decided.counted else Amount(), hermes=hermes), frozenset()
     if one.cell.passed_on and bill_counts and not one.sides.provider_rows:
         return CellCost(counted=Amount(Decimal(0), COUNTED_UPSTREAM), hermes=hermes), frozenset()
     accounts = bills.of(one.key)
     lines = [bill for bill in accounts if one.key in bill.billed]
     with exact_arithmetic():
         billed = sum((bill.billed[one.key] for bill in lines), Decimal(0))
-    shown = Amount(billed, "final" if all(bill.final for bill in lines) else "provisional") if lines else Amount()
+    final = all(bill.final for bill in lines)
+    shown = Amount(billed, "final" if final else "provisional") if lines else Amount()
+    if not one.cell.provider_decides:
+        # Where the biller's report of usage is missing, its final bill still is the cost.
+        of_hermes = hermes if one.decided.counted else Amount()
+        counted = Amount(billed, "billed") if lines and final and bill_counts else of_hermes
+        return CellCost(counted=counted, billed=shown, hermes=hermes), frozenset()
     if not bill_counts:
         computed = _computed(one.key, accounts, _Estimate())
         return CellCost(hermes if one.decided.counted else Amount(), shown, computed, hermes), frozenset()
@@ -280,7 +289,9 @@ def _counted(one: DecidedCell, accounts: list[AccountBill], beyond: _Estimate) -
     if not amounts:
         return Amount()
     if None in amounts:
-        return Amount(None, "unpriced")
+        if not any(bill.final and one.key in bill.billed for bill in accounts):
+            return Amount(None, "unpriced")
+        parts.add("unpriced")  # what is not known of one account does not undo another's bill
     with exact_arithmetic():
         return Amount(sum((amount or Decimal(0) for amount in amounts), Decimal(0)), " and ".join(sorted(parts)))
 

@@ -88,17 +88,24 @@ class DaySides:
         sides = self.cells.get(key) or self.shadowed.get(key)
         return (frozenset({key.provider}) & family.passed_on_to) | (sides.passed_on_to if sides else frozenset())
 
+    def provider_decides(self, key: CellKey) -> bool:
+        """Whether a provider's figure can decide the cell.
+
+        Off the account nothing but the biller's own report does; where it is silent, and Hermes is not, H counts.
+        """
+        family = self.family_of(key)
+        return (
+            key.route == ACCOUNT
+            or bool(self.upstreams(key))
+            or (family is not None and (family.known or not self.cells.get(key)))
+        )
+
     def cell(self, key: CellKey) -> Cell:
         """The cell as the decision wants it; for a key without rows, both sides as covered."""
         sides = self.cells.get(key) or CellSides(key)
         family = self.family_of(key)
         upstreams = self.upstreams(key)
-        # Off the account nothing but the biller's own report decides; where it is silent, and Hermes is not, H counts.
-        provider_decides = (
-            key.route == ACCOUNT
-            or bool(upstreams)
-            or (family is not None and (family.known or not self.cells.get(key)))
-        )
+        provider_decides = self.provider_decides(key)
         reports = self.reports.get(key.reported_in) if provider_decides else None
         coverage = family.coverage if family else NOT_COVERED
         if upstreams:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from usage_pipeline.credentials.secret import Secret
 
-_CHARACTERS_MAX: Final = 200
+_CHARACTERS_MAX: Final = 1000
 
 
 def bearer_token(request: Request) -> str:

@@ -90,7 +90,7 @@ def is_beyond(refused: PayloadRefusedError) -> bool:
     return refused.code in BEYOND_CODES or refused.where.endswith(BEYOND_FIELDS)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(changed())
 def test_the_schema_and_the_parser_agree(payload: Json) -> None:
     assume(payload.get("schemaVersion") == 3)  # another version is another contract

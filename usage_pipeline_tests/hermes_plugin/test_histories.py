@@ -244,7 +244,7 @@ def _run(steps: list[tuple[tuple[str, int, int, Call], int]], generation: str, *
             database.close()
 
 
-_SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @_SETTINGS

@@ -194,7 +194,7 @@ def scenario(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 @given(spent=st.lists(uses, min_size=1, max_size=12), history=steps)
 def test_a_history_that_ends_with_a_complete_pull_leaves_the_truth(

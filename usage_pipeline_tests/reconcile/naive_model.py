@@ -296,6 +296,7 @@ def _under_policy(history: History, day: date, route: str, model: str, cell: Cel
         for group in GROUPS:
             p, h = cell.provider[group], cell.hermes[group] or 0
             if group in cell.lower_bound:
+                cell.counted[group] = cell.hermes[group]
                 continue
             cell.explained[group], cell.unattributed[group] = h, max(0, (p or 0) - h)
             cell.excess[group] = cell.stand_in[group] = 0

@@ -139,11 +139,13 @@ def _counted(history: History, day: date, model: str, cell: Cell, prices: Prices
     parts: list[tuple[Decimal | None, str]] = []
     accounts = present_accounts(history, "account", day)
     open_accounts = 0
+    billed_by_name = False
     for account in accounts:
         known = bill(history, account, day)
         lines = [line for of, _, line in provider_lines(history, day, "account", model) if of == account]
         if known is not None and known[1]:
             named = [line.usd for line in known[0] if line.model and canonical(line.model) == model]
+            billed_by_name = billed_by_name or bool(named)
             if named or cell.decision != "no_data":
                 parts.append((sum(named, Decimal(0)), "billed"))
             continue
@@ -155,10 +157,12 @@ def _counted(history: History, day: date, model: str, cell: Cell, prices: Prices
         parts.append((price_of(prices, model, beyond), "estimate"))
     if not parts:
         return None, None
-    amount = _sum_or_none([usd for usd, _ in parts])
-    if amount is None:
-        return None, "unpriced"
-    return amount, " and ".join(sorted({basis for _, basis in parts})) or None
+    bases = {basis for _, basis in parts}
+    if None in [usd for usd, _ in parts]:
+        if not billed_by_name:
+            return None, "unpriced"
+        bases.add("unpriced")  # the bill of one account stands, whatever is not known of another
+    return sum((usd for usd, _ in parts if usd is not None), Decimal(0)), " and ".join(sorted(bases))
 
 
 def _sum_or_none(amounts: Sequence[Decimal | None]) -> Decimal | None:
