@@ -63,6 +63,13 @@ def test_what_could_not_be_compared_ends_with_2_and_one_line(
     equal, none = str(tmp_path / "completions_usage_equal.csv"), str(tmp_path / "completions_usage_none.csv")
     command.refused("file_unreadable", "parity", str(tmp_path / "nowhere.csv"))
     command.refused("range_unknown", "parity", none)
+    blank = tmp_path / "completions_usage_blank.csv"
+    header, *rows = Path(equal).read_text(encoding="utf-8").splitlines()
+    figures = [n for n, name in enumerate(header.split(",")) if "tokens" in name or "requests" in name]
+    cells = [row.split(",") for row in rows]
+    blanked = [",".join("" if n in figures else cell for n, cell in enumerate(row)) for row in cells]
+    blank.write_text("\n".join([header, *blanked]), encoding="utf-8")
+    command.refused("nothing_compared", "parity", str(blank))
     command.refused("workspace_unknown", "parity", equal, "--workspace", "nobody")
     command.refused("no_key", "parity", equal, "--account", "org-other")
     command.refused("nothing_pulled", "parity", none, "--from", "2026-01-01", "--to", "2026-01-02")

@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
+import pytest
+
 from usage_pipeline.ledger.reconcile_inputs import BilledSum
 from usage_pipeline.pricing.rates import Rates
 from usage_pipeline.pricing.variants import PriceVariant
@@ -80,6 +82,12 @@ def test_a_tier_that_the_usage_does_not_show_is_the_reason_by_the_tokens_that_it
 def test_a_tier_without_a_list_price_is_told_by_the_tokens_that_the_other_lines_leave() -> None:
     lines = [line("7"), line("5", "nobody-knows | gpt-5, output")]
     assert told(reason(lines, [use(output=MILLION)])) == ("tier", Decimal(2))
+
+
+@pytest.mark.parametrize("amounts", [("0",), ("5", "-5")])
+def test_lines_of_a_tier_that_come_to_nothing_tell_nothing_of_tokens(amounts: tuple[str, ...]) -> None:
+    lines = [line("7"), *(line(usd, "nobody-knows | gpt-5, output") for usd in amounts)]
+    assert reason(lines, [use(output=MILLION)]).word in REASONS
 
 
 def test_a_line_of_a_tier_for_more_tokens_than_were_used_is_no_tier() -> None:
