@@ -29,7 +29,7 @@ def scenario(migrated_database: str, tmp_path: Path) -> Iterator[Scenario]:
 
 
 @settings(
-    max_examples=10,
+    max_examples=5,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 from usage_pipeline_tests.service.conftest import INGEST, Install, Service, Start
 
 CRON_SECRET = "a-secret-that-cron-has"
-EXAMPLES = 60
+EXAMPLES = 30
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     content_type_conformance,
