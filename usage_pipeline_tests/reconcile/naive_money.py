@@ -18,8 +18,8 @@ from usage_pipeline_tests.reconcile.naive_coverage import (
     complete_pulls,
     present_accounts,
 )
-from usage_pipeline_tests.reconcile.naive_history import Billed, Figures, History
-from usage_pipeline_tests.reconcile.naive_model import GROUPS, LIFETIMES, Cell, hermes_lines, provider_lines
+from usage_pipeline_tests.reconcile.naive_history import Billed, Figures, History, Line
+from usage_pipeline_tests.reconcile.naive_model import GROUPS, LIFETIMES, REPORTED, Cell, hermes_lines, provider_lines
 
 Prices = Mapping[str, Mapping[str, Decimal]]
 TOLERANCE = Decimal("0.02")
@@ -44,6 +44,12 @@ def price_of(prices: Prices, model: str, figures: Figures) -> Decimal | None:
     if model not in prices:
         return None if any(figures.values()) else Decimal(0)
     return sum((prices[model][name] * figures.get(name, 0) / MILLION for name in _CLASSES), Decimal(0))
+
+
+def price_of_line(history: History, prices: Prices, line: Line) -> Decimal | None:
+    """The price of what the provider's report can tell of a line: Anthropic's knows no requests."""
+    told = REPORTED[history.provider]
+    return price_of(prices, line.model, {name: count for name, count in line.figures.items() if name in told})
 
 
 # --- bills -----------------------------------------------------------------------------------------------------------
@@ -128,7 +134,7 @@ def _computed(history: History, day: date, model: str, cell: Cell, prices: Price
 
 
 def _priced_parts(history: History, day: date, model: str, cell: Cell, prices: Prices) -> list[Decimal | None]:
-    told = [price_of(prices, line.model, line.figures) for _, _, line in provider_lines(history, day, "account", model)]
+    told = [price_of_line(history, prices, line) for _, _, line in provider_lines(history, day, "account", model)]
     beyond = _beyond(history, day, model, cell)
     return [*told, price_of(prices, model, beyond)] if any(beyond.values()) else told
 
@@ -151,7 +157,7 @@ def _counted(history: History, day: date, model: str, cell: Cell, prices: Prices
             continue
         open_accounts += 1
         if lines:
-            parts.append((_sum_or_none([price_of(prices, line.model, line.figures) for line in lines]), "estimate"))
+            parts.append((_sum_or_none([price_of_line(history, prices, line) for line in lines]), "estimate"))
     beyond = _beyond(history, day, model, cell)
     if any(beyond.values()) and (open_accounts or not accounts):
         parts.append((price_of(prices, model, beyond), "estimate"))
@@ -211,8 +217,8 @@ def bills_that_differ(
                 for of, _, line in provider_lines(history, day, route, model)
                 if of == account
             ]
-            without = {canonical(line.model) for line in lines if price_of(prices, line.model, line.figures) is None}
-            computed = sum((price_of(prices, line.model, line.figures) or Decimal(0) for line in lines), Decimal(0))
+            without = {canonical(line.model) for line in lines if price_of_line(history, prices, line) is None}
+            computed = sum((price_of_line(history, prices, line) or Decimal(0) for line in lines), Decimal(0))
             named = sum(
                 (line.usd for line in known[0] if line.model is not None and canonical(line.model) not in without),
                 Decimal(0),

@@ -23,7 +23,7 @@ def scenario(migrated_database: str, tmp_path: Path) -> Iterator[Scenario]:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_package_and_the_model_agree_on_money(scenario: Scenario, policy: str) -> None:
-    @settings(RANDOM, max_examples=10)
+    @settings(RANDOM, max_examples=30)
     @given(stories(policies=[policy], billed=True))
     def agrees(story: Story) -> None:
         found = differences(played(scenario, story))

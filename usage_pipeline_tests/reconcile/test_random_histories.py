@@ -26,13 +26,13 @@ def scenario(migrated_database: str, tmp_path: Path) -> Iterator[Scenario]:
         yield made
 
 
-@settings(RANDOM, max_examples=5)
+@settings(RANDOM, max_examples=10)
 @given(story=stories(), random=st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_nothing(scenario: Scenario, story: Story, random: Any) -> None:
     assert differing_orders(scenario, story, random) == []
 
 
-@settings(RANDOM, max_examples=6)
+@settings(RANDOM, max_examples=10)
 @given(story=stories())
 def test_reconciling_again_writes_nothing(scenario: Scenario, story: Story) -> None:
     stage = played(scenario, story)
@@ -41,14 +41,14 @@ def test_reconciling_again_writes_nothing(scenario: Scenario, story: Story) -> N
     assert scenario.contents(*TELEMETRY) == before
 
 
-@settings(RANDOM, max_examples=6)
+@settings(RANDOM, max_examples=10)
 @given(story=stories())
 def test_shares_add_up_to_their_cells(scenario: Scenario, story: Story) -> None:
     played(scenario, story)
     assert scenario.select(_SHARES_THAT_DIFFER) == []
 
 
-@settings(RANDOM, max_examples=5)
+@settings(RANDOM, max_examples=10)
 @given(story=stories())
 def test_the_same_answer_again_adds_nothing_to_history(scenario: Scenario, story: Story) -> None:
     stage = played(scenario, story)
