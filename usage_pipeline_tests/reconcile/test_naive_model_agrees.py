@@ -15,8 +15,8 @@ from usage_pipeline_tests.reconcile.playing import Stage
 from usage_pipeline_tests.reconcile.telling import story_in_words
 from usage_pipeline_tests.scripted.scenario import Scenario, figure
 
-# The database is one for all examples: each empties it first. The same examples each time, told as they are: `make soak`
-# tries others, and makes what it finds small, which takes minutes.
+# The database is one for all examples: each empties it first. The same examples each time, and what fails is told as it
+# is: `make soak` tries others, and makes what it finds small, which takes minutes.
 RANDOM = settings(
     max_examples=50,
     deadline=None,
