@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
-
-import typer
+from typing import Any, Final
 
 from usage_pipeline.cli.days import FromDay, ToDay, read_range
-from usage_pipeline.cli.instants import read_as_of
+from usage_pipeline.cli.instants import AsOf, read_as_of
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_table
-from usage_pipeline.cli.store import opened
+from usage_pipeline.cli.workspace_option import OfWorkspace, reading
 from usage_pipeline.clock import now
 
 _COLUMNS: Final = (
@@ -34,28 +32,18 @@ _AGREES: Final = {True: "yes", False: "no", None: "unknown"}
 def bills(
     from_day: FromDay,
     to_day: ToDay,
-    workspace: Annotated[str | None, typer.Option("--workspace", metavar="SLUG", help="Only of this one.")] = None,
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", metavar="INSTANT", help="As it was believed then, such as 2026-10-31T12:00:00Z."),
-    ] = None,
+    workspace: OfWorkspace = None,
+    as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """Print each account's bill beside what its usage costs at list prices, and why they differ. --to is included."""
-    from usage_pipeline.ledger.slugs import check_part
-    from usage_pipeline.ledger.workspaces import get_workspace
-
     days = read_range(from_day, to_day)
-    instant = read_as_of(as_of, now(os.environ)) if as_of is not None else None
-    if workspace is not None:
-        check_part(workspace, where="--workspace")
-    with opened(os.environ, writes=False) as engine, engine.begin() as connection:
+    instant = read_as_of(as_of, now(os.environ))
+    with reading(os.environ, workspace) as connection:
         from usage_pipeline.ledger.account_bills import read_bills
         from usage_pipeline.ledger.retention import require_history
         from usage_pipeline.reconcile.account_bills import bill_as_json
 
-        if workspace is not None:
-            get_workspace(connection, workspace)
         require_history(connection, days.first_day, days.end_day, workspace, instant)
         stored = read_bills(connection, days.first_day, days.end_day, workspace, as_of=instant)
         found = [bill_as_json(one) for one in stored]

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from usage_pipeline.cli.days import read_range
-from usage_pipeline.cli.instants import read_as_of
+from usage_pipeline.cli.instants import AsOf, read_as_of
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note
 from usage_pipeline.cli.store import opened
+from usage_pipeline.cli.workspace_option import OfWorkspace, reading
 from usage_pipeline.clock import now
 from usage_pipeline.errors import InvalidInputError
 
@@ -40,38 +41,28 @@ def findings(
     to_day: Annotated[
         str | None, typer.Option("--to", metavar="DAY", help="The last UTC day, itself included; else to the last.")
     ] = None,
-    workspace: Annotated[str | None, typer.Option("--workspace", metavar="SLUG", help="Only of this one.")] = None,
+    workspace: OfWorkspace = None,
     code: Annotated[
         list[str] | None, typer.Option("--code", metavar="CODE", help="Only this code (repeatable).")
     ] = None,
     only_open: Annotated[bool, typer.Option("--open", help="Those that are open (the default).")] = False,
     only_closed: Annotated[bool, typer.Option("--closed", help="Those that are closed.")] = False,
     both: Annotated[bool, typer.Option("--all", help="Open and closed ones.")] = False,
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", metavar="INSTANT", help="As they stood then, such as 2026-10-31T12:00:00Z."),
-    ] = None,
+    as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """List what is worth a person's look: every difference and problem, open until it is gone."""
     if context.invoked_subcommand is not None:
         return
-    from usage_pipeline.ledger.slugs import check_part
-    from usage_pipeline.ledger.workspaces import get_workspace
-
     state = _state(only_open, only_closed, both)
     first_day, end_day = _range(from_day, to_day)
     codes = _codes(code)
-    instant = read_as_of(as_of, now(os.environ)) if as_of is not None else None
-    if workspace is not None:
-        check_part(workspace, where="--workspace")
-    with opened(os.environ, writes=False) as engine, engine.begin() as connection:
+    instant = read_as_of(as_of, now(os.environ))
+    with reading(os.environ, workspace) as connection:
         from usage_pipeline.ledger.findings import read_findings
         from usage_pipeline.ledger.retention import require_history
         from usage_pipeline.reconcile.finding_report import finding_as_json
 
-        if workspace is not None:
-            get_workspace(connection, workspace)
         require_history(connection, first_day, end_day, workspace, instant)
         stored = read_findings(connection, first_day, end_day, workspace, open_only=state is State.OPEN, as_of=instant)
         found = [

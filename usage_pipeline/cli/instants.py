@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
 
 from usage_pipeline.errors import InvalidInputError
 
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="INSTANT", help="As it was believed then, such as 2026-10-31T12:00:00Z."),
+]
 
-def read_as_of(written: str, now: datetime) -> datetime:
-    """The instant of ``--as-of``, in UTC.
+
+def read_as_of(written: str | None, now: datetime) -> datetime | None:
+    """The instant of ``--as-of``, in UTC; None where it is left out.
 
     Raises :class:`InvalidInputError`: ``instant_malformed``, ``instant_without_offset``, ``instant_in_future``.
     """
+    if written is None:
+        return None
     try:
         instant = datetime.fromisoformat(written)
         in_zone = instant.astimezone(UTC) if instant.tzinfo is not None else None

@@ -11,6 +11,7 @@ import typer
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note, print_progress, print_table
 from usage_pipeline.cli.secret_input import read_secret_source
 from usage_pipeline.cli.store import opened
+from usage_pipeline.cli.workspace_option import OfWorkspace, reading
 from usage_pipeline.clock import now
 from usage_pipeline.errors import ExitCode, InvalidInputError
 
@@ -79,21 +80,15 @@ def add(
 
 @app.command("list")
 def list_all(
-    workspace: Annotated[str | None, typer.Option("--workspace", metavar="SLUG", help="Only of this one.")] = None,
+    workspace: OfWorkspace = None,
     as_json: AsJson = False,
 ) -> None:
     """List the registered keys."""
     from usage_pipeline.cli.key_view import KEY_COLUMNS
     from usage_pipeline.ledger.provider_keys import list_provider_keys
-    from usage_pipeline.ledger.slugs import check_part
-    from usage_pipeline.ledger.workspaces import get_workspace
 
     at = now(os.environ)
-    if workspace is not None:
-        check_part(workspace, where="--workspace")
-    with opened(os.environ, writes=False) as engine, engine.begin() as connection:
-        if workspace is not None:
-            get_workspace(connection, workspace)
+    with reading(os.environ, workspace) as connection:
         views = _views(connection, list_provider_keys(connection, workspace), at)
     if as_json:
         print_json([view.as_json() for view in views])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note, print_table
-from usage_pipeline.cli.store import opened
+from usage_pipeline.cli.workspace_option import OfWorkspace, reading
 from usage_pipeline.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -57,19 +57,13 @@ def refresh(
 
 @app.command("list")
 def list_all(
-    workspace: Annotated[str | None, typer.Option("--workspace", metavar="SLUG", help="Only of this one.")] = None,
+    workspace: OfWorkspace = None,
     as_json: AsJson = False,
 ) -> None:
     """List the names that the providers told."""
     from usage_pipeline.ledger.dimension_names import list_names
-    from usage_pipeline.ledger.slugs import check_part
-    from usage_pipeline.ledger.workspaces import get_workspace
 
-    if workspace is not None:
-        check_part(workspace, where="--workspace")
-    with opened(os.environ, writes=False) as engine, engine.begin() as connection:
-        if workspace is not None:
-            get_workspace(connection, workspace)
+    with reading(os.environ, workspace) as connection:
         names = list_names(connection, workspace)
     if as_json:
         print_json([*_unnamed_as_json(names), *(_as_json(name) for name in names)])

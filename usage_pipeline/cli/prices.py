@@ -11,6 +11,7 @@ from usage_pipeline.cli.days import FromDay, ToDay, read_day, read_range
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note
 from usage_pipeline.cli.reprice import chosen_workspaces, repriced_days
 from usage_pipeline.cli.store import opened
+from usage_pipeline.cli.workspace_option import OfWorkspace
 from usage_pipeline.clock import now
 
 app = typer.Typer(help="Prices: list prices, negotiated ones, and which are in force.", rich_markup_mode=None)
@@ -25,7 +26,6 @@ OfVariant = Annotated[
         help="Not the ordinary price: service_tier, batch, context_window, speed, inference_geo.",
     ),
 ]
-OfWorkspace = Annotated[str | None, typer.Option("--workspace", metavar="SLUG", help="Only of this one.")]
 
 
 @app.command()

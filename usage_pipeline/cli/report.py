@@ -7,7 +7,6 @@ import enum
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usage_pipeline.cli.days import DayRange, FromDay, ToDay, read_range
-from usage_pipeline.cli.instants import read_as_of
+from usage_pipeline.cli.instants import AsOf, read_as_of
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note
-from usage_pipeline.cli.store import opened
+from usage_pipeline.cli.workspace_option import OfWorkspace, reading
 from usage_pipeline.clock import now
 from usage_pipeline.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 
 class Rows(enum.StrEnum):
@@ -36,7 +35,7 @@ class Rows(enum.StrEnum):
 def report(
     from_day: FromDay,
     to_day: ToDay,
-    workspace: Annotated[str | None, typer.Option("--workspace", metavar="SLUG", help="Only of this one.")] = None,
+    workspace: OfWorkspace = None,
     by: Annotated[
         str | None,
         typer.Option("--by", metavar="DIMENSION[,…]", help="Cut what counts, such as by model, project or repository."),
@@ -47,19 +46,13 @@ def report(
     shadowed: Annotated[
         bool, typer.Option("--shadowed", help="Also show what is stored and not counted, and which feed leads.")
     ] = False,
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", metavar="INSTANT", help="As it was believed then, such as 2026-10-31T12:00:00Z."),
-    ] = None,
+    as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what counts, and why, for a range of UTC days. --to is included."""
-    from usage_pipeline.ledger.slugs import check_part
-    from usage_pipeline.ledger.workspaces import get_workspace
-
     at = now(os.environ)
     days = read_range(from_day, to_day)
-    instant = read_as_of(as_of, at) if as_of is not None else None
+    instant = read_as_of(as_of, at)
     if rows is not Rows.CELLS and (by is not None or shadowed):
         raise InvalidInputError(
             "options_conflict",
@@ -67,20 +60,9 @@ def report(
             where="--rows",
             remedy="Leave out --rows, or the other two.",
         )
-    if workspace is not None:
-        check_part(workspace, where="--workspace")
     asked = _Asked(days, workspace, _dimensions(by), rows, shadowed, at, instant, as_json)
-    with opened(os.environ, writes=False) as engine, _snapshot(engine) as connection:
-        if workspace is not None:
-            get_workspace(connection, workspace)
+    with reading(os.environ, workspace) as connection:
         _print(connection, asked)
-
-
-@contextmanager
-def _snapshot(engine: Engine) -> Iterator[Connection]:
-    """A connection that sees one state of the store, whatever is reconciled while the report is made."""
-    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
-        yield connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import typer
 from usage_pipeline.cli.days import DayRange, FromDay, ToDay, read_range
 from usage_pipeline.cli.output import AsJson, print_json
 from usage_pipeline.cli.store import opened
+from usage_pipeline.cli.workspace_option import OfWorkspace
 from usage_pipeline.clock import now
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def reprice(
     from_day: FromDay,
     to_day: ToDay,
-    workspace: Annotated[str | None, typer.Option("--workspace", metavar="SLUG", help="Only of this one.")] = None,
+    workspace: OfWorkspace = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:

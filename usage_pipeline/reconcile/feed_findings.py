@@ -5,6 +5,7 @@ These findings belong to a slice or a feed, and show also where no cell exists.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from usage_pipeline.ledger.pull_drift import SourceFinding
 from usage_pipeline.ledger.reconcile_inputs import LOOKBACK_EXCEEDED, FinalFigures
 from usage_pipeline.measures import LEVELS, TOKEN_CLASSES
 from usage_pipeline.reconcile.aliases import canonical_model
-from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell
+from usage_pipeline.reconcile.cells import CellKey, CellSides, DecidedCell, FamilyKey
 from usage_pipeline.reconcile.coverage import State
 from usage_pipeline.reconcile.drift_findings import source_finding
 from usage_pipeline.reconcile.families import FamilyDay
@@ -46,17 +47,19 @@ def coverage_findings(
     ``window_missing``. A slice that the provider does not keep any more is ``lookback_exceeded`` instead, at once.
     """
     end = day_end(sides.day)
+    cells_of = _by_family(sides, decided)
     missing_due = now >= end + timedelta(hours=settings.window_missing_hours)
     for family in [*sides.families.values(), *sides.costs.values()]:
         settled_due = now >= end + settings.settling_of(family.key.provider)
-        rows = {one.base.row for one in decided if sides.family_of(one.key) is family}
+        cells = cells_of[family.key]
+        rows = {one.base.row for one in cells}
         rows.discard(11)  # counted upstream, so nothing stands in for what is missing here
         codes: list[str] = []
         if rows & {7, 10} and settled_due:
             codes.append("provider_missing")
         if (not rows or rows & {8, 9}) and missing_due:
             codes.append("window_missing")
-        missing = _MISSING_WORDS.format(_standing_in(sides, decided, family))
+        missing = _MISSING_WORDS.format(_standing_in(cells))
         for account, settled in family.accounts.items():
             for feed in _expected_feeds(sides, family, account):
                 for part in feed.parts:
@@ -73,9 +76,19 @@ def coverage_findings(
                         yield _slice_finding("provider_stale", sides, family, feed, part, words)
 
 
-def _standing_in(sides: DaySides, decided: Sequence[DecidedCell], family: FamilyDay) -> str:
-    """What Hermes stands in with, in words; nothing where it does not."""
-    rows = [one for one in decided if sides.family_of(one.key) is family and one.base.row in {7, 10}]
+def _by_family(sides: DaySides, decided: Sequence[DecidedCell]) -> defaultdict[FamilyKey, list[DecidedCell]]:
+    """The cells by the family that reports them; those that none reports are left out."""
+    found: dict[FamilyKey, list[DecidedCell]] = defaultdict(list)
+    for one in decided:
+        family = sides.family_of(one.key)
+        if family is not None:
+            found[family.key].append(one)
+    return found
+
+
+def _standing_in(cells: Sequence[DecidedCell]) -> str:
+    """What Hermes stands in with in a family's cells, in words; nothing where it does not."""
+    rows = [one for one in cells if one.base.row in {7, 10}]
     tokens = sum(one.base.counted.get(name) or 0 for one in rows for name in TOKEN_CLASSES)
     known = sum(one.cell.provider.get(name) or 0 for one in rows for name in TOKEN_CLASSES)
     return f"; {units(tokens - known)} tokens that Hermes reports stand in for it" if rows else ""
@@ -116,10 +129,14 @@ def overlap_findings(sides: DaySides) -> Iterator[Finding]:
     """Scopes that cross, and shadowed feeds that report more than those that lead."""
     for family in sides.families.values():
         for account, settled in family.accounts.items():
+            crossed: dict[int, list[int]] = defaultdict(list)
             for one, other in settled.crossing:
+                crossed[other].append(one)
+            for other, ones in crossed.items():
+                slugs = " and ".join(sides.keys[one].slug for one in ones)
                 words = (
-                    f"The scopes of {sides.keys[one].slug} and {sides.keys[other].slug} cross; what both contain is "
-                    "counted once. Likely cause: both keys were registered with a project that the other has too."
+                    f"The scope of {sides.keys[other].slug} crosses that of {slugs}; what they share is counted once. "
+                    "Likely cause: keys were registered with a project that another has too."
                 )
                 yield Finding(
                     "overlapping_feeds",
@@ -130,9 +147,9 @@ def overlap_findings(sides: DaySides) -> Iterator[Finding]:
                     route=family.route,
                     family=family.key.family,
                     feed_id=other,
-                    behind=behind_feeds(family, {one, other}),
+                    behind=behind_feeds(family, {*ones, other}),
                 )
-            for key, cell in [*sides.cells.items(), *sides.shadowed.items()]:
+            for key, cell in [*sides.cells.items(), *sides.shadowed.items()] if settled.shadowed_by else ():
                 # What a proxy passed on is shadowed under each of its keys, whichever leads.
                 if sides.family_of(key) is family and not sides.upstreams(key):
                     yield from _shadow_findings(sides, account, key, cell, settled.shadowed_by)

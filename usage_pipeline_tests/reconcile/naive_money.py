@@ -163,11 +163,9 @@ def _counted(history: History, day: date, model: str, cell: Cell, prices: Prices
         parts.append((price_of(prices, model, beyond), "estimate"))
     if not parts:
         return None, None
-    bases = {basis for _, basis in parts}
-    if None in [usd for usd, _ in parts]:
-        if not billed_by_name:
-            return None, "unpriced"
-        bases.add("unpriced")  # the bill of one account stands, whatever is not known of another
+    bases = {"unpriced" if usd is None else basis for usd, basis in parts}
+    if "unpriced" in bases and not billed_by_name:
+        return None, "unpriced"  # else the bill of one account stands, whatever is not known of another
     return sum((usd for usd, _ in parts if usd is not None), Decimal(0)), " and ".join(sorted(bases))
 
 

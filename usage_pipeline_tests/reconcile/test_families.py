@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from usage_pipeline.providers.openai import OpenAI
-from usage_pipeline_tests.scripted.account import Use
+from usage_pipeline_tests.scripted.account import Bill, Use
 from usage_pipeline_tests.scripted.scenario import RegisteredAccount, Scenario, figure, scenario_on, utc
 
 D = date(2026, 3, 10)
@@ -41,6 +42,16 @@ def test_a_level_is_the_days_maximum_of_the_sums_over_projects_and_accounts_add_
     assert figure(row, "counted", "usage_bytes") == 130 + 1000
     assert figure(row, "reported_by_provider", "usage_bytes") == 1130
     assert figure(scenario.report(D)["totals"], "counted", "usage_bytes") == 1130
+
+
+def test_a_billed_line_that_names_a_model_is_not_the_price_of_storage(scenario: Scenario) -> None:
+    key = scenario.register(grain="1d")
+    stores(key, 0, "proj-one", 60)
+    key.account.bills.append(Bill(D, Decimal(3), "gpt-4o, output", "gpt-4o", "output_tokens"))
+    scenario.pull(key, D)
+    scenario.settle(D)
+    billed = {(row["family"], row["model"]): row["cost"]["billed"]["usd"] for row in scenario.rows(D)}
+    assert billed == {("vector_stores", ""): None, ("billed_line", "gpt-4o"): "3.00"}
 
 
 def test_a_level_in_days_is_the_sum_over_projects(scenario: Scenario) -> None:

@@ -119,6 +119,22 @@ def test_crossing_scopes_are_a_finding_and_count_once(scenario: Scenario) -> Non
     assert of_usage(scenario) == [("overlapping_feeds", None)]
 
 
+def test_a_scope_that_crosses_two_others_names_both(scenario: Scenario) -> None:
+    scopes = {"main": ["a", "b"], "second": ["b", "c"], "third": ["a", "c"]}
+    for name, projects in scopes.items():
+        key = scenario.register(name=name, projects=[f"proj_{project}" for project in projects])
+        for project in projects:
+            key.account.spend(utc(D, 9), 100, project=f"proj_{project}")
+        scenario.at(SETTLED).pull(key, D)
+    scenario.settle(D)
+    assert figure(scenario.row(D, family="text"), "counted") == 300
+    explained = [one["explanation"] for one in scenario.findings(D) if one["family"] == "text"]
+    assert [
+        sorted(name for name in scopes if f"acme.openai.{name}" in words)
+        for words in sorted(explained, key=lambda words: "third" in words)
+    ] == [["main", "second"], ["main", "second", "third"]]
+
+
 def test_two_labels_on_one_feed_are_a_finding(scenario: Scenario) -> None:
     feed = scenario.hermes()
     for hour, label in ((10, "one"), (11, "two")):

@@ -139,6 +139,19 @@ def test_a_final_bill_counts_also_where_nobody_knows_a_price(scenario: Scenario)
     assert cost(scenario.row(D, family="text")) == ("10.00", "billed")
 
 
+def test_an_accounts_final_bill_counts_also_where_anothers_part_has_no_price(scenario: Scenario) -> None:
+    billed = scenario.register(name="first", organization="org-a")
+    unpriced = scenario.register(name="second", organization="org-b")
+    for key in (billed, unpriced):
+        key.account.spend(utc(D, 9), MILLION, "gpt-99-nobody-knows")
+    scenario.at(CLOSED).pull(unpriced, D)
+    scenario.at(SETTLED).pull(billed, D)
+    scenario.settle(D)
+    row = scenario.row(D, family="text")
+    assert cost(row) == ("10.00", "billed and unpriced")
+    assert "unpriced_model" in row["findings"]
+
+
 def test_a_subscription_includes_its_calls_and_a_missing_cost_is_null(scenario: Scenario) -> None:
     feed = scenario.hermes()
     included = Call(utc(D, 9), output=5, billing="openai-codex", billing_mode="subscription_included")

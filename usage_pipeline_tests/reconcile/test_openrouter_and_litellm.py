@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from usage_pipeline.errors import UsagePipelineError
 from usage_pipeline_tests.scripted.account import Json, Query
 from usage_pipeline_tests.scripted.payloads import Call, v3_payload
 from usage_pipeline_tests.scripted.scenario import RegisteredAccount, Scenario, figure, scenario_on, utc
@@ -24,8 +25,12 @@ class Activity:
     """An OpenRouter account: its rows, each of a day."""
 
     rows: list[Json] = field(default_factory=list)
+    refusals: int = 0
 
     def answer(self, _path: str, query: Query) -> tuple[int, bytes]:
+        if self.refusals:
+            self.refusals -= 1
+            return 400, b'{"error": {"message": "not now"}}'
         day = dict(query).get("date")
         return 200, json.dumps({"data": [row for row in self.rows if day in (None, row["date"])]}).encode()
 
@@ -120,6 +125,19 @@ def test_a_call_through_openrouter_counts_once_with_its_bill(scenario: Scenario)
     )
     assert (row["cost"]["billed"]["usd"], row["cost"]["counted"]["usd"]) == ("0.0125", "0.0125")
     assert figure(scenario.report(D)["totals"], "counted") == 1000
+
+
+def test_a_final_bill_of_openrouter_counts_where_its_report_of_usage_is_missing(scenario: Scenario) -> None:
+    account = Activity([activity("openai/gpt-5", 1000, 0.0125)], refusals=1)  # usage is asked for first
+    key = register(scenario, "openrouter", account)
+    feed = scenario.hermes()
+    scenario.send(feed, v3_payload(SETTLED, [through("openrouter", 800)], D, D + timedelta(days=1)))
+    with pytest.raises(UsagePipelineError):
+        scenario.pull(key, D)
+    scenario.settle(D)
+    row = scenario.row(D)
+    assert (row["decision"], figure(row, "counted")) == ("hermes_only", 800)
+    assert row["cost"]["counted"] == {**row["cost"]["counted"], "usd": "0.0125", "basis": "billed"}
 
 
 def test_calls_through_litellm_to_a_known_account_are_shadowed_and_others_count(scenario: Scenario) -> None:
