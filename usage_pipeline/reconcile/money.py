@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
 
 from usage_pipeline.hermes.routes import vendor_of_model
 from usage_pipeline.ledger.reconcile_inputs import BilledSum
@@ -79,7 +78,7 @@ class DayBills:
     """Every account's day, and the price quotes that were used."""
 
     accounts: dict[tuple[str, str], AccountBill] = field(default_factory=dict)
-    quotes: dict[PriceKey, PriceQuote] = field(default_factory=dict)
+    quotes: set[PriceQuote] = field(default_factory=set)
 
     def of(self, key: CellKey) -> list[AccountBill]:
         """The accounts of whoever bills the cell."""
@@ -108,10 +107,7 @@ def bill_day(sides: DaySides, lines: list[BilledSum], prices: Quotes) -> DayBill
 
 
 def _account(bills: DayBills, biller: str, route: str, account: str) -> AccountBill:
-    found = bills.accounts.get((biller, account))
-    if found is None:
-        found = bills.accounts[biller, account] = AccountBill(biller, account, route)
-    return found
+    return bills.accounts.setdefault((biller, account), AccountBill(biller, account, route))
 
 
 def _account_of_slice(sides: DaySides, slice_id: int) -> tuple[FamilyDay, str]:
@@ -160,7 +156,7 @@ def _cell_of_line(cells: Mapping[tuple[str, str, str], CellKey], costs: FamilyDa
 def price_keys(key: CellKey, sides: CellSides) -> set[PriceKey]:
     """Every price that the costs of a cell may hang on."""
     of_provider = {
-        PriceKey(key.provider, vendors_name(row.model), _variant(row.variant)) for row in sides.provider_rows
+        PriceKey(key.provider, vendors_name(row.model), PriceVariant(*row.variant)) for row in sides.provider_rows
     }
     return of_provider | {PriceKey(key.provider, vendors_name(row.model), PriceVariant()) for row in sides.hermes_rows}
 
@@ -172,8 +168,8 @@ def _compute(bills: DayBills, key: CellKey, sides: CellSides, prices: Quotes, da
         if not any_positive(row.figures):
             bill.computed.setdefault(key, Decimal(0))
             continue
-        quote = prices.quote(key.provider, vendors_name(row.model), _variant(row.variant), day)
-        bills.quotes[quote.key] = quote
+        quote = prices.quote(key.provider, vendors_name(row.model), PriceVariant(*row.variant), day)
+        bills.quotes.add(quote)
         amount, words, unpriced = _priced(quote, row.figures)
         if amount is None:
             bill.unpriced[key].update(unpriced)
@@ -182,12 +178,6 @@ def _compute(bills: DayBills, key: CellKey, sides: CellSides, prices: Quotes, da
                 bill.computed[key] = bill.computed.get(key, Decimal(0)) + amount
             bill.bases[key].add(words)
             bill.versions[key].add(quote.version)
-
-
-@lru_cache(maxsize=1024)
-def _variant(told: tuple[str | None, ...]) -> PriceVariant:
-    """The price variant of a row's dimensions; a day has many rows and few variants."""
-    return PriceVariant(*told)
 
 
 def _priced(quote: PriceQuote, figures: Figures) -> tuple[Decimal | None, str, set[str]]:
@@ -250,13 +240,11 @@ def _cost_beyond(one: DecidedCell, bills: DayBills, prices: Quotes, day: date) -
         for name in one.decided.explained
         if (more := one.decided.counted[name] - (one.cell.provider.get(name) or 0)) > 0
     }
-    if not figures:
-        return _Estimate()
     amount: Decimal | None = Decimal(0)
     bases, versions, unpriced = set[str](), set[str](), set[str]()
     for row, share in spread_over_rows(figures, one.sides.hermes_rows):
         quote = prices.quote(one.key.provider, vendors_name(row.model), PriceVariant(), day)
-        bills.quotes[quote.key] = quote
+        bills.quotes.add(quote)
         cost, words, without = _priced(quote, share)
         bases.add(f"stand-in at {words}")
         versions.add(quote.version)
