@@ -12,10 +12,12 @@ headers) hangs on them as their context.
 from __future__ import annotations
 
 import io
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -113,6 +115,12 @@ def user_agent() -> str:
         return "usage-pipeline"
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates that are trusted, read once: it takes longer than a small pull."""
+    return httpx.create_ssl_context()
+
+
 class ProviderClient:
     """Asks one provider with one credential. Use as a context manager; not for use by several threads at once.
 
@@ -146,6 +154,7 @@ class ProviderClient:
             timeout=httpx.Timeout(self._limits.read_s, connect=self._limits.connect_s),
             headers={"User-Agent": user_agent(), "Accept": "application/json"},
             follow_redirects=False,
+            verify=_trusted(),
         )
 
     def __enter__(self) -> Self:
