@@ -117,7 +117,10 @@ class Bench:
         self.forget_results()
         with self.engine.begin() as connection:
             connection.execute(
-                text("TRUNCATE pulls, pull_days, raw_pages, slices, final_figures, usage_events, usage_event_history")
+                text(
+                    "TRUNCATE pulls, pull_days, raw_pages, slices, final_figures, usage_events, usage_event_history"
+                    " CASCADE"
+                )
             )
 
     def forget_results(self) -> None:
@@ -125,8 +128,9 @@ class Bench:
         with self.engine.begin() as connection:
             connection.execute(
                 text(
-                    "TRUNCATE reconciliations, reconciled_usage, reconciled_usage_history, reconciled_shares, findings,"
-                    " prices_in_force"
+                    "TRUNCATE reconciliations, reconciled_usage, reconciled_usage_history, reconciled_shares,"
+                    " reconciled_shares_history, counted_slices, counted_slices_history, account_bills,"
+                    " account_bill_history, findings, prices, prices_in_force CASCADE"
                 )
             )
 

@@ -14,6 +14,7 @@ from usage_pipeline.orchestration.assets import (
     usage_events,
 )
 from usage_pipeline.orchestration.checks import build_checks
+from usage_pipeline.orchestration.exports import EXPORTS
 from usage_pipeline.orchestration.links import linked
 from usage_pipeline.orchestration.pull_runs import PULL_JOB
 from usage_pipeline.orchestration.resources import RESOURCE_KEY, runtime_from_environment
@@ -36,7 +37,7 @@ def build_defs(runtime: dg.ResourceDefinition | None = None, settings: Settings 
     that the environment has now. Raises :class:`InvalidInputError` ``setting_malformed``."""
     settings = settings or Settings.from_environment(os.environ)
     return dg.Definitions(
-        assets=linked(STAGES, os.environ),
+        assets=[*linked(STAGES, os.environ), *linked(EXPORTS, {})],  # exports are files, at no database's address
         asset_checks=build_checks(settings),
         jobs=[PULL_JOB, HERMES_JOB, RETENTION_JOB],
         schedules=[*build_schedules(settings), build_retention_schedule(settings)],

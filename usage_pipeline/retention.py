@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final
 
+from usage_pipeline.ledger.alerts import delete_alerts, old_alerts
 from usage_pipeline.ledger.audit_log import record_change
 from usage_pipeline.ledger.provider_keys import list_provider_keys
 from usage_pipeline.ledger.retention import (
@@ -61,7 +62,7 @@ class Pruned:
 def prune(runtime: Runtime, *, dry_run: bool) -> tuple[Pruned, ...]:
     """Prune by the settings, or only tell what would go. Each kind is a transaction of its own."""
     now = runtime.clock()
-    kinds = tuple(one(runtime, now, dry_run) for one in (_raw_pages, _history, _payloads, _runs))
+    kinds = tuple(one(runtime, now, dry_run) for one in (_raw_pages, _history, _payloads, _runs, _alerts))
     gone = {one.kind: {"rows": one.rows, "bytes": one.bytes} for one in kinds if one.rows}
     if gone and not dry_run:
         with runtime.engine.begin() as connection:
@@ -173,4 +174,16 @@ def _runs(runtime: Runtime, now: datetime, dry_run: bool) -> Pruned:
         pruned.take(*old_runs(connection, before), ())
         if pruned.rows and not dry_run:
             delete_runs(connection, before)
+    return pruned
+
+
+def _alerts(runtime: Runtime, now: datetime, dry_run: bool) -> Pruned:
+    before = cutoff(now, runtime.settings.retention_runs_days)
+    pruned = Pruned("alerts that are over", "USAGE_RETENTION_RUNS_DAYS", before)
+    if before is None:
+        return pruned
+    with runtime.engine.begin() as connection:
+        pruned.take(*old_alerts(connection, before), ())
+        if pruned.rows and not dry_run:
+            delete_alerts(connection, before)
     return pruned

@@ -17,6 +17,10 @@ from typing import Any, Final
 from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.errors import InvalidInputError
 
+TOKEN_CHARACTERS_MIN: Final = 16
+TOKEN_CHARACTERS_MAX: Final = 1000
+"""Bearer tokens of the service: shorter ones can be guessed, longer ones are not read from a request."""
+
 # Entries of a list of URLs: commas may also stand within one.
 _BETWEEN_URLS: Final = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*:)")
 _CRON_FIELD: Final = re.compile(r"[0-9A-Za-z*/,#-]+", re.ASCII)
@@ -138,6 +142,17 @@ class Settings:
     alert_parity_fraction: Decimal = _setting(
         Decimal("0.02"), "USAGE_ALERT_PARITY_FRACTION", "Open differences above this part of the figure raise an alert."
     )
+    unusual_factor: Decimal = _setting(
+        Decimal(5),
+        "USAGE_UNUSUAL_FACTOR",
+        "A day is unusual above the median by so many times the median distance from it; 0 never.",
+    )
+    unusual_fraction: Decimal = _setting(
+        Decimal("0.5"), "USAGE_UNUSUAL_FRACTION", "… and by more than this part of the median."
+    )
+    unusual_floor_usd: Decimal = _setting(
+        Decimal(10), "USAGE_UNUSUAL_FLOOR_USD", "… and by more than so many US dollars."
+    )
     dagster_url: str = _setting("", "USAGE_DAGSTER_URL", "Where people reach Dagster's UI, for links in alerts.")
     log_format: str = _setting("console", "USAGE_LOG_FORMAT", "How the log is written.", choices=("console", "json"))
     log_level: str = _setting(
@@ -145,6 +160,13 @@ class Settings:
     )
     metrics_token: Secret | None = _setting(
         None, "USAGE_METRICS_TOKEN", "The bearer token that GET /metrics asks for.", read=_secret
+    )
+    api_requests_per_minute: int = _setting(
+        300, "USAGE_API_REQUESTS_PER_MINUTE", "How many requests a read token may send in a minute; 0 is no limit."
+    )
+    session_hours: int = _setting(12, "USAGE_SESSION_HOURS", "How long a session lasts that was begun by a login.")
+    export_dir: str = _setting(
+        "", "USAGE_EXPORT_DIR", "The folder of the export assets; exports in the data folder where it is empty."
     )
     retention_raw_pages_days: int = _setting(
         0, "USAGE_RETENTION_RAW_PAGES_DAYS", "So long superseded raw pages of confirmed days are kept; 0 for ever."
@@ -159,7 +181,9 @@ class Settings:
         0, "USAGE_RETENTION_PAYLOADS_DAYS", "So long superseded or refused Hermes payloads are kept; 0 for ever."
     )
     retention_runs_days: int = _setting(
-        0, "USAGE_RETENTION_RUNS_DAYS", "Rows of ingestion_runs are kept so long; 0 for ever."
+        0,
+        "USAGE_RETENTION_RUNS_DAYS",
+        "Rows of ingestion_runs, and alerts that are over, are kept so long; 0 for ever.",
     )
     retention_dagster_days: int = _setting(
         0, "USAGE_RETENTION_DAGSTER_DAYS", "Dagster's own ended runs and their events are kept so long; 0 for ever."
@@ -187,6 +211,18 @@ class Settings:
     def settling_hermes(self) -> timedelta:
         """Settling time of Hermes batches."""
         return timedelta(hours=self.settling_hermes_hours)
+
+    def check_tokens(self) -> None:
+        """For whoever serves: raises ``setting_malformed`` for a bearer token that may be guessed, or never be sent."""
+        for variable, token in (("CRON_SECRET", self.cron_secret), ("USAGE_METRICS_TOKEN", self.metrics_token)):
+            if token is None:
+                continue
+            told = token.reveal()
+            fits = TOKEN_CHARACTERS_MIN <= len(told) <= TOKEN_CHARACTERS_MAX and told.isascii() and told.isprintable()
+            if not fits:
+                raise malformed_setting(
+                    variable, f"{TOKEN_CHARACTERS_MIN} to {TOKEN_CHARACTERS_MAX:,} printable ASCII characters"
+                )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:

@@ -20,7 +20,6 @@ from sqlalchemy import Engine
 
 from usage_pipeline.clock import now
 from usage_pipeline.credentials.discovery import accept_account, ask_account, former_account_note
-from usage_pipeline.credentials.key_ring import load_key_ring
 from usage_pipeline.credentials.pseudonyms import Pseudonyms, load_pseudonyms
 from usage_pipeline.credentials.registration import refuse_secret_of_another_workspace
 from usage_pipeline.credentials.secret import Secret
@@ -206,11 +205,10 @@ def refresh_names(runtime: Runtime, key_slug: str, *, seconds_max: float | None 
 def secret_of(runtime: Runtime, key: ProviderKey) -> Secret:
     """The key's secret, opened in memory. Raises what opening raises, and ``scope_overlaps`` where another workspace's
     key has the same."""
-    ring = load_key_ring(runtime.environ, runtime.home).ring if key.secret_sealed is not None else None
-    secret = reveal(key, ring, runtime.environ)
+    rings = KeyRingSource(runtime.environ, runtime.home)
+    secret = reveal(key, rings.existing() if key.secret_sealed is not None else None, runtime.environ)
     remember_secret(secret)
     with runtime.engine.begin() as connection:
-        rings = KeyRingSource(runtime.environ, runtime.home)
         refuse_secret_of_another_workspace(connection, key, secret, rings, runtime.environ)
     return secret
 

@@ -205,6 +205,12 @@ def test_what_belongs_together_has_the_same_labels_and_names() -> None:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
 
 
+def test_every_process_has_the_same_settings() -> None:
+    # Else the audit log would note them as changed whenever another process starts.
+    environments = [service["environment"] for service in _ours().values()]
+    assert environments == [environments[0]] * len(environments)
+
+
 def test_there_is_one_daemon_and_never_two() -> None:
     (daemon,) = [d for d in _of_kind("Deployment") if d["metadata"]["labels"]["part"] == "daemon"]
     assert daemon["spec"]["replicas"] == 1

@@ -11,8 +11,13 @@ import pytest
 import typer
 
 from usage_pipeline.cli.app import app
+from usage_pipeline.ledger.read_tokens import SCOPES
 from usage_pipeline.providers.registry import providers
 from usage_pipeline.reconcile.findings import FINDING_CODES
+from usage_pipeline.service.access import ACCESS, Access
+from usage_pipeline.service.coverage import STATES
+from usage_pipeline.service.exports import PARAMETERS as EXPORTS
+from usage_pipeline.service.readings import READINGS
 from usage_pipeline.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,6 +92,27 @@ def test_every_table_is_documented_and_no_other() -> None:
     made = {name for path in migrations for name in _TABLE.findall(path.read_text(encoding="utf-8"))}
     rows = [line for line in _section(_page("architecture.md"), "Tables").splitlines() if line.startswith("| `")]
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])} == made
+
+
+def _names_in(table: str) -> set[str]:
+    """The names in the first cells of a table's rows."""
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+def test_every_route_of_the_api_is_documented_with_its_scope_and_its_parameters() -> None:
+    page = _page("api.md")
+    parameters = {reading.path: reading.parameters for reading in READINGS} | EXPORTS
+    routes = {(method, path) for (method, path), rule in ACCESS.items() if rule.access is Access.READER}
+    headings = set(re.findall(r"^## `(GET) (/[^`]+)`$", page, re.MULTILINE))
+    assert headings == routes
+    for method, path in routes:
+        section = _section(page, f"`{method} {path}`").split("\n\n| Field |")[0].split("\n\n| State |")[0]
+        assert _names_in(section) == {one.name for one in parameters.get(path, ())}, path
+        scope = ACCESS[method, path].scope
+        assert f"Scope `{scope}`" in section or scope == "exports" or "Any\nscope" in section or "Any scope" in section
+    assert _names_in(_section(page, "Access").split("| Scope |")[1]) == SCOPES.keys()
+    assert _names_in(_section(page, "`GET /api/coverage`").split("| State |")[1]) == STATES.keys()
 
 
 def test_every_endpoint_of_every_provider_is_documented() -> None:

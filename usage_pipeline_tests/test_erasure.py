@@ -14,8 +14,9 @@ from usage_pipeline import stages
 from usage_pipeline.credentials.vault import KeyRingSource, rewrap_all
 from usage_pipeline.erasure import Erased, erase_person
 from usage_pipeline.errors import UsagePipelineError
-from usage_pipeline.ledger.audit_log import list_changes
+from usage_pipeline.ledger.audit_log import list_changes, record_change
 from usage_pipeline.ledger.dimension_names import list_names
+from usage_pipeline.ledger.erasure import replace_in_words
 from usage_pipeline_tests.parity.conftest import DAY, NEXT, SETTLED, scenario, use_two_days
 from usage_pipeline_tests.scripted.scenario import TELEMETRY, RegisteredAccount, Scenario, utc
 
@@ -81,6 +82,26 @@ def test_nothing_keeps_the_ids_and_no_figure_changes(scenario: Scenario, registe
     with scenario.runtime.engine.begin() as connection:
         entry = list_changes(connection, "openai org-acme")[-1]
     assert (entry.what, entry.detail["pseudonym"]) == ("user_erased", done.pseudonym)
+
+
+def test_an_id_that_is_a_common_word_renames_no_field_and_changes_no_number(
+    scenario: Scenario, registered: RegisteredAccount
+) -> None:
+    words = {"user": "user", "note": "said by User, not by user-22", "deep": [{"user": ["user", 300]}], "user-id": 1.50}
+    with scenario.runtime.engine.begin() as connection:
+        record_change(connection, SETTLED, "made_up", "user", words)
+        replace_in_words(connection, {"user": "erased-1", "300": "erased-2", "jane\\doe": "erased-3"})
+        (entry,) = list_changes(connection, "erased-1")
+        others = connection.execute(
+            sa.text("SELECT DISTINCT jsonb_object_keys(detail) FROM audit_log WHERE what <> 'made_up'")
+        ).scalars()
+        assert not [name for name in others if "erased" in name]
+    assert entry.detail == {
+        "user": "erased-1",
+        "note": "said by erased-1, not by user-22",
+        "deep": [{"user": ["erased-1", 300]}],
+        "user-id": 1.50,
+    }
 
 
 def test_a_later_pull_says_the_same_and_brings_no_id_back(scenario: Scenario, registered: RegisteredAccount) -> None:
@@ -184,6 +205,6 @@ def test_the_encryption_key_can_be_rotated(scenario: Scenario, registered: Regis
     former = (scenario.runtime.home / "encryption-keys").read_text()
     rings = KeyRingSource({"USAGE_ENCRYPTION_KEYS": f"{newer},{former}"}, scenario.runtime.home)
     with scenario.runtime.engine.begin() as connection:
-        assert rewrap_all(connection, rings.for_sealing(), scenario.clock()).rewrapped == 1
+        assert rewrap_all(connection, rings.for_sealing(connection), scenario.clock()).rewrapped == 1
     scenario.environ["USAGE_ENCRYPTION_KEYS"] = newer
     assert erase(scenario).pseudonym == done.pseudonym

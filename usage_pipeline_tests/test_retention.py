@@ -11,6 +11,7 @@ import pytest
 from usage_pipeline.errors import UsagePipelineError
 from usage_pipeline.hermes.batch import PayloadRefusedError
 from usage_pipeline.hermes.inbox import keep_refusal, receive
+from usage_pipeline.ledger.alert_facts import refused_keys
 from usage_pipeline.ledger.audit_log import list_changes
 from usage_pipeline.ledger.raw_pages import find_raw_page
 from usage_pipeline.retention import STANDS, UNCONFIRMED, Pruned, prune
@@ -156,6 +157,29 @@ def test_telemetry_goes_by_age_except_the_newest(scenario: Scenario, restated: R
     assert left
     assert {row["n"] for row in left} == {1}
     assert scenario.contents("ingestion_runs")["ingestion_totals"] == totals
+
+
+def test_a_refused_key_stays_refused_when_its_refusal_is_old(scenario: Scenario, restated: RegisteredAccount) -> None:
+    for hours, status in enumerate((401, 500, 500), start=2):
+        restated.account.refuse("completions", status)
+        with pytest.raises(UsagePipelineError):
+            scenario.at(SETTLED + timedelta(hours=hours)).pull(restated, DAY, END)
+
+    def refused() -> list[tuple[str, str]]:
+        with scenario.runtime.engine.connect() as connection:
+            return [(one.slug, one.code) for one in refused_keys(connection, ["credential_refused"])]
+
+    before = refused()
+    assert before == [(restated.slug, "credential_refused")]
+    assert pruned(scenario.at(LATER), retention_runs_days=KEPT_DAYS)["ingestion runs"].rows > 0
+    assert refused() == before
+    restated.account.refusals.clear()
+    scenario.at(LATER + timedelta(hours=1)).pull(restated, DAY, END)
+    restated.account.refuse("completions", 500)
+    with pytest.raises(UsagePipelineError):
+        scenario.at(LATER + timedelta(hours=2)).pull(restated, DAY, END)
+    pruned(scenario.at(LATER + timedelta(days=100)), retention_runs_days=KEPT_DAYS)
+    assert refused() == []
 
 
 def test_a_hermes_payload_goes_when_another_speaks_for_its_days(scenario: Scenario) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from usage_pipeline.errors import InvalidInputError
+from usage_pipeline.service.runtime import open_service_runtime
 from usage_pipeline.settings import Settings
 
 
@@ -63,6 +65,19 @@ def test_a_malformed_value_is_refused_by_the_name_of_its_variable(variable: str,
     with pytest.raises(InvalidInputError, match=variable) as refused:
         Settings.from_environment({variable: value})
     assert refused.value.code == "setting_malformed"
+
+
+@pytest.mark.parametrize("variable", ["CRON_SECRET", "USAGE_METRICS_TOKEN"])
+def test_the_service_takes_no_token_that_may_be_guessed_or_never_be_sent(variable: str, tmp_path: Path) -> None:
+    for fits in ("x" * 16, "x" * 1000, "correct horse battery"):
+        Settings.from_environment({variable: fits}).check_tokens()
+    for wrong in ("x" * 15, "x" * 1001, "passwörter-von-uns"):
+        environ = {variable: wrong, "USAGE_HOME": str(tmp_path / "home")}
+        with pytest.raises(InvalidInputError, match=f"{variable}.*16 to 1,000") as refused:
+            open_service_runtime(environ).__enter__()
+        assert refused.value.code == "setting_malformed"
+        assert wrong not in str(refused.value)
+    assert not (tmp_path / "home").exists()
 
 
 def test_urls_of_alerts_are_separated_by_commas_and_white_space_and_never_shown() -> None:

@@ -25,6 +25,9 @@ KEY_REFUSED: Final = Cause("key_refused", "error", "A provider key stopped worki
 PARITY_EXCEEDED: Final = Cause("parity_exceeded", "warning", "Two sides differ above the threshold")
 WINDOW_MISSING: Final = Cause("window_missing", "warning", "Days are missing or not final in time")
 DATA_STALE: Final = Cause("data_stale", "error", "Data are not fresh")
+BUDGET_WARNING: Final = Cause("budget_warning", "warning", "A budget is nearly spent")
+BUDGET_EXCEEDED: Final = Cause("budget_exceeded", "error", "A budget is exceeded")
+SPEND_UNUSUAL: Final = Cause("spend_unusual", "warning", "A day costs far more than usual")
 
 CAUSES: Final = {
     cause.code: cause
@@ -37,6 +40,9 @@ CAUSES: Final = {
         PARITY_EXCEEDED,
         WINDOW_MISSING,
         DATA_STALE,
+        BUDGET_WARNING,
+        BUDGET_EXCEEDED,
+        SPEND_UNUSUAL,
     )
 }
 

@@ -11,9 +11,6 @@ from typing import Final
 
 from usage_pipeline.alerts.causes import Cause
 
-OCCURRENCES_MAX: Final = 500
-"""So many occurrences of one condition are told apart; of more, the last ones by name."""
-
 WHAT_CHARACTERS_MAX: Final = 600
 
 
@@ -49,8 +46,8 @@ def bounded(text: str) -> str:
 
 
 def occurrences_of(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, each once, in order; the last ones where there are too many."""
-    return tuple(sorted(set(names))[-OCCURRENCES_MAX:])
+    """The names, each once, in order, however many: what is forgotten would be taken for mended."""
+    return tuple(sorted(set(names)))
 
 
 def days_in_words(days: Iterable[date]) -> str:

@@ -1,7 +1,7 @@
 """The conditions that the store tells of: refused keys, differences above the threshold, missing days, stale keys.
 
 In: the store and now. Out: conditions, each of one key or one pair of figures, whatever the number of days behind it.
-What Dagster alone knows (runs, checks) is added by ``orchestration``.
+What is about money is in ``budget_facts``. What Dagster alone knows (runs, checks) is added by ``orchestration``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from usage_pipeline.alerts.budget_facts import money_conditions
 from usage_pipeline.alerts.causes import DATA_STALE, KEY_REFUSED, PARITY_EXCEEDED, WINDOW_MISSING
 from usage_pipeline.alerts.conditions import Condition, days_in_words, occurrences_of
 from usage_pipeline.ledger.alert_facts import (
@@ -65,6 +66,7 @@ def store_conditions(connection: Connection, settings: Settings, now: datetime) 
         *_differing(open_differences(connection, DIFFERENCES, settings.alert_parity_fraction)),
         *_missing(connection, keys, settings, now),
         *_stale(connection, keys, settings, now),
+        *money_conditions(connection, settings, now),
     ]
 
 

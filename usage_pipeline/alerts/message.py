@@ -1,13 +1,13 @@
 """What receivers read: one message of what a tick found, bounded, without secrets.
 
-In: alerts as stored, the most that one message lists. Out: a title and a text, plain, with a line each for what, since
-when, what to do and where to look.
+In: alerts as stored, how long a text the receiver takes. Out: a title and a text, plain, with a line each for what,
+since when, what to do and where to look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from usage_pipeline.alerts.causes import CAUSES
@@ -29,19 +29,46 @@ class Message:
     good: bool
 
 
-def message_of(alerts: Sequence[AlertState], dagster_url: str, redactor: Redactor) -> Message:
-    """The message that tells these alerts: open errors first, then warnings, then what is over."""
+def message_of(
+    alerts: Sequence[AlertState], dagster_url: str, redactor: Redactor, characters_max: int, title_max: int
+) -> Message:
+    """The message that tells these alerts: open errors first, then warnings, then what is over.
+
+    Its text has at most ``characters_max`` characters: alerts that do not fit are counted. The title has at most
+    ``title_max``; where that is 0 the service has none, so that it goes in front of the text and counts there.
+    """
     ordered = sorted(alerts, key=_rank)
     is_open = [alert for alert in ordered if alert.recovered_at is None]
-    parts = [_told(alert, dagster_url) for alert in ordered[:ALERTS_MAX]]
-    if len(ordered) > ALERTS_MAX:
-        parts.append(f"… and {len(ordered) - ALERTS_MAX} more: usage-pipeline alerts list --all")
+    title = _cut(redactor.text(_title(ordered, len(is_open))), title_max or characters_max // 2)
+    room = characters_max if title_max else characters_max - len(title)
     return Message(
-        title=redactor.text(_title(ordered, len(is_open))),
-        text=redactor.text("\n\n".join(parts)),
+        title=title,
+        text=_fitting(ordered, dagster_url, redactor, room),
         grave=any(alert.severity == "error" for alert in is_open),
         good=not is_open,
     )
+
+
+def _fitting(ordered: Sequence[AlertState], dagster_url: str, redactor: Redactor, room: int) -> str:
+    parts = [redactor.text(_told(alert, dagster_url)) for alert in ordered[:ALERTS_MAX]]
+    for shown in range(len(parts), 0, -1):
+        text = "\n\n".join([*parts[:shown], *_more_alerts(len(ordered) - shown)])
+        if len(text) <= room:
+            return text
+    # Not even one fits: the figures give way first, then what to do.
+    rest = "".join(f"\n\n{line}" for line in _more_alerts(len(ordered) - 1))
+    first = ordered[0]
+    excess = len(parts[0]) + len(rest) - room
+    shorter = replace(first, what=_cut(first.what, max(len(first.what) - excess, 1)))
+    return _cut(redactor.text(_told(shorter, dagster_url)), room - len(rest)) + rest
+
+
+def _more_alerts(count: int) -> list[str]:
+    return [f"… and {count} more: usage-pipeline alerts list --all"] if count else []
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: max(most - 1, 0)]}…"
 
 
 def _rank(alert: AlertState) -> tuple[bool, bool, str, str]:

@@ -49,8 +49,8 @@ def test() -> None:
     from usage_pipeline.telemetry.redaction import Redactor
 
     settings = Settings.from_environment(os.environ)
-    receivers = receivers_of(settings.alert_urls, os.environ)
-    if not receivers:
+    receivers = receivers_of(settings.alert_urls, os.environ, salt=b"")
+    if not settings.alert_urls:
         raise InvalidInputError(
             "alerts_not_set",
             "nobody is set to be told of alerts",
@@ -59,9 +59,13 @@ def test() -> None:
         )
     at = f"{now(os.environ):%Y-%m-%d %H:%M} UTC"
     message = Message("[test] Usage pipeline", f"A test of {at}. Alerts will arrive here.", grave=False, good=True)
-    outcomes = deliver([(receiver, message) for receiver in receivers], Redactor(os.environ))
+    outcomes = deliver([(receiver, message, ()) for receiver in receivers.usable], Redactor(os.environ))
     for name, refused in outcomes.items():
         print_line(f"{name}: {'accepted' if refused is None else f'not accepted, {refused}'}")
+    for wrong in receivers.wrong[1:]:
+        print_line(wrong.line())
+    if receivers.wrong:
+        raise receivers.wrong[0]
     if any(refused is not None for refused in outcomes.values()):
         raise typer.Exit(ExitCode.FAILURE)
 
@@ -82,10 +86,16 @@ def _row(alert: StoredAlert) -> tuple[str, ...]:
 
 def _told(alert: StoredAlert) -> str:
     """Who knows the newest notice, and of whom does not, why."""
+    from usage_pipeline.ledger.alerts import NO_RECEIVER
+
+    if alert.state.quiet:
+        return "nobody, by USAGE_ALERT_SEVERITIES"
     words = []
     for delivery in alert.deliveries.values():
-        if delivery.attempts == 0:
+        if delivery.receiver == NO_RECEIVER:
             words.append("nobody is set to be told")
+        elif delivery.attempts == 0 and delivery.last_error is not None:
+            words.append(f"{delivery.receiver}: NOT yet, {delivery.last_error}")
         elif delivery.last_error is not None:
             tried = f"{delivery.attempts} attempts" if delivery.attempts > 1 else "1 attempt"
             words.append(f"{delivery.receiver}: NOT in {tried}, {delivery.last_error}")
@@ -110,6 +120,7 @@ def _as_json(alert: StoredAlert) -> dict[str, Any]:
         "last_seen": _instant(state.last_seen),
         "recovered_at": _instant(state.recovered_at),
         "occurrences": state.occurrence_count,
+        "quiet": state.quiet,
         "notified_at": _instant(state.notified_at),
         "recovery_notified_at": _instant(state.recovery_notified_at),
         "deliveries": [

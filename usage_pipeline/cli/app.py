@@ -16,9 +16,11 @@ from usage_pipeline.cli import (
     backfill,
     backup,
     bills,
+    budgets,
     database,
     demo,
     erase,
+    export,
     findings,
     hermes,
     keys,
@@ -31,6 +33,8 @@ from usage_pipeline.cli import (
     retention,
     runs,
     serve,
+    showback,
+    tokens,
     workspaces,
 )
 from usage_pipeline.cli.failures import describe
@@ -90,12 +94,15 @@ app.add_typer(names.app, name="names")
 app.add_typer(hermes.app, name="hermes")
 app.command("backfill")(backfill.backfill)
 app.command("report")(report.report)
+app.command("export")(export.export)
 app.command("bills")(bills.bills)
 app.add_typer(findings.app, name="findings")
 app.command("raw")(raw.raw)
 app.command("parity")(parity.parity)
 app.add_typer(prices.app, name="prices")
 app.command("reprice")(reprice.reprice)
+app.add_typer(showback.app, name="showback")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(alerts.app, name="alerts")
 app.command("runs")(runs.runs)
 app.command("audit")(audit.audit)
@@ -104,5 +111,6 @@ app.command("restore")(backup.restore)
 app.command("retention")(retention.retention)
 app.command("erase-user")(erase.erase_user)
 app.command("serve")(serve.serve)
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(database.app, name="db")
 app.command("demo")(demo.demo)

@@ -39,13 +39,33 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What usage-pipeline backup wrote.")],
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="What usage-pipeline backup wrote.")] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="In the place of what the database holds, which is lost.")
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Instead of FILE: after a restore that was cut off, what was there before.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Instead of FILE: after a restore that was cut off, what is there now.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
 ) -> None:
     """Fill an empty database from a backup, verify every table, and bring the schema up to this release's."""
+    if (file is not None) + undo + keep != 1 or (replace and file is None):
+        raise InvalidInputError(
+            "restore_unclear",
+            "it takes one of FILE, --undo and --keep, and --replace with FILE alone",
+            where="usage-pipeline restore",
+            remedy="See: usage-pipeline restore --help.",
+        )
+    if file is None:
+        _end_cut_off(keep=keep, yes=yes)
+    else:
+        _restore(file, replace=replace, yes=yes)
+
+
+def _restore(file: Path, *, replace: bool, yes: bool) -> None:
     from usage_pipeline.ledger import migrate
     from usage_pipeline.ledger.audit_log import record_change
     from usage_pipeline.ledger.backup.file import open_backup
@@ -56,7 +76,11 @@ def restore(
         check_restorable(opened.manifest, str(file))
         with connected(os.environ) as (database, engine):
             if replace and not yes and holds_rows(engine):
-                _ask(database.shown, opened.manifest.made_at)
+                _ask(
+                    f"{database.shown} will hold what the backup of {opened.manifest.made_at} has, and nothing of what"
+                    " it holds now.",
+                    "replace",
+                )
             restore_backup(engine, database.psycopg_conninfo, opened, replace=replace)
             migrate.upgrade(database.url)
             with engine.begin() as connection:
@@ -70,9 +94,30 @@ def restore(
     print_note("sealed secrets open only with the encryption keys of then: see usage-pipeline keys test KEY.")
 
 
-def _ask(database: str, made_at: str) -> None:
-    typer.echo(f"{database} will hold what the backup of {made_at} has, and nothing of what it holds now.", err=True)
-    if typer.prompt("Write replace to go on", err=True, default="", show_default=False) != "replace":
+def _end_cut_off(*, keep: bool, yes: bool) -> None:
+    from usage_pipeline.ledger import migrate
+    from usage_pipeline.ledger.audit_log import record_change
+    from usage_pipeline.ledger.backup.aside import has_rows, is_aside
+    from usage_pipeline.ledger.backup.restore import end_cut_off_restore
+
+    at = now(os.environ)
+    with connected(os.environ) as (database, engine):
+        with engine.connect() as connection:
+            loses = is_aside(connection) and has_rows(connection)
+        if loses and not yes:
+            lost = "what it held before the restore is lost" if keep else "what it holds now is lost"
+            _ask(f"{database.shown}: {lost}.", "keep" if keep else "undo")
+        end_cut_off_restore(engine, keep=keep)
+        if keep:
+            migrate.upgrade(database.url)
+            with engine.begin() as connection:
+                record_change(connection, at, "backup_restored", "database", {"cut_off": True})
+    print_line("What the restore brought is kept." if keep else "What was there before the restore is back.")
+
+
+def _ask(what: str, word: str) -> None:
+    typer.echo(what, err=True)
+    if typer.prompt(f"Write {word} to go on", err=True, default="", show_default=False) != word:
         raise InvalidInputError(
             "not_confirmed", "nothing was changed", where="usage-pipeline restore", remedy="Confirm, or give --yes."
         )

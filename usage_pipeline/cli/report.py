@@ -125,6 +125,7 @@ def _told(connection: Connection, asked: _Asked) -> dict[str, Any]:
 def _print_single_rows(connection: Connection, asked: _Asked) -> None:
     """One JSON object a line, so that any number of rows needs little memory; for people the first rows."""
     from usage_pipeline.cli.row_tables import print_bills, print_events
+    from usage_pipeline.ledger.dimension_names import known_names
     from usage_pipeline.reconcile.row_report import bill_rows, event_rows
 
     read = event_rows if asked.rows is Rows.EVENTS else bill_rows
@@ -135,7 +136,8 @@ def _print_single_rows(connection: Connection, asked: _Asked) -> None:
         for row in found:
             print_line(json.dumps(row, ensure_ascii=False))
         return
-    (print_events if asked.rows is Rows.EVENTS else print_bills)(found)
+    names = known_names(connection, asked.workspace)
+    (print_events if asked.rows is Rows.EVENTS else print_bills)(found, names)
 
 
 def _note_if_unrecorded(connection: Connection, asked: _Asked) -> None:

@@ -64,8 +64,8 @@ def print_shadowed(told: Mapping[str, Any]) -> None:
     _print_more(len(found) - SHOWN_MAX)
 
 
-def print_events(rows: Iterator[Mapping[str, Any]]) -> None:
-    """The first usage events."""
+def print_events(rows: Iterator[Mapping[str, Any]], names: Mapping[tuple[str, str], str]) -> None:
+    """The first usage events; ``names`` are by column and id."""
     columns = ("window", "workspace", "feed", "endpoint", "state", "model", "project", "user", "output", "tokens")
     shown = [
         (
@@ -75,8 +75,8 @@ def print_events(rows: Iterator[Mapping[str, Any]]) -> None:
             row["endpoint"],
             row["state"].replace("_", " "),
             row["model"] or _NOT_TOLD,
-            row["project_id"] or _NOT_TOLD,
-            row["user_id"] or _NOT_TOLD,
+            _named(row, "project_id", names),
+            _named(row, "user_id", names),
             number(row["output"]),
             number(known_sum(row[name] for name in TOKEN_CLASSES)),
         )
@@ -85,8 +85,8 @@ def print_events(rows: Iterator[Mapping[str, Any]]) -> None:
     _print_single("Usage events", columns, shown, rows, ("output", "tokens"))
 
 
-def print_bills(rows: Iterator[Mapping[str, Any]]) -> None:
-    """The first billed lines."""
+def print_bills(rows: Iterator[Mapping[str, Any]], names: Mapping[tuple[str, str], str]) -> None:
+    """The first billed lines; ``names`` are by column and id."""
     columns = (*_DAY_HEAD, "account", "state", "line", "model", "project", "USD")
     shown = [
         (
@@ -95,7 +95,7 @@ def print_bills(rows: Iterator[Mapping[str, Any]]) -> None:
             row["state"].replace("_", " "),
             row["label"] or row["cost_type"] or _NOT_TOLD,
             row["model"] or _NOT_TOLD,
-            row["project_id"] or _NOT_TOLD,
+            _named(row, "project_id", names),
             row["amount_usd"],
         )
         for row in islice(rows, SHOWN_MAX)
@@ -129,6 +129,15 @@ def _value(row: Mapping[str, Any], name: str) -> str:
     called = row["names"].get(name)
     shown = value.replace("_", " ") if name == "source" else value
     return f"{called} ({shown})" if called else shown or _NO_MODEL
+
+
+def _named(row: Mapping[str, Any], column: str, names: Mapping[tuple[str, str], str]) -> str:
+    """An id of a single row, with what it is called."""
+    id_: str | None = row[column]
+    if id_ is None:
+        return _NOT_TOLD
+    called = names.get((column, id_))
+    return f"{called} ({id_})" if called else id_
 
 
 def _counted(row: Mapping[str, Any], others: Sequence[str]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ def serve(
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8733,
 ) -> None:
-    """Take in Hermes batches over HTTP. Ends with Ctrl-C or SIGTERM, after what is being answered."""
+    """Take in Hermes batches and answer the usage API over HTTP. Ctrl-C or SIGTERM ends it, once all is answered."""
     from usage_pipeline.service.app import INGEST_PATH, build_app
     from usage_pipeline.service.runtime import open_service_runtime
     from usage_pipeline.service.server import end_on_sigterm, listen
@@ -30,6 +30,7 @@ def serve(
         address = listening.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         print_line(f"Listening on http://{shown}:{address[1]}{INGEST_PATH}")
+        print_line(f"The analytics page is at http://{shown}:{address[1]}/")
         on_loopback = ipaddress.ip_address(address[0]).is_loopback
         if not on_loopback:
             print_note("tokens travel unencrypted here: put a proxy with TLS in front for anything but a private net.")

@@ -23,15 +23,12 @@ def reading(environ: Mapping[str, str], workspace: str | None) -> Iterator[Conne
     Raises :class:`InvalidInputError` for a malformed slug and ``workspace_unknown``, and what :func:`opened` raises.
     """
     from usage_pipeline.ledger.slugs import check_part
+    from usage_pipeline.ledger.snapshot import snapshot
     from usage_pipeline.ledger.workspaces import get_workspace
 
     if workspace is not None:
         check_part(workspace, where="--workspace")
-    with (
-        opened(environ, writes=False) as engine,
-        engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection,
-        connection.begin(),
-    ):
+    with opened(environ, writes=False) as engine, snapshot(engine) as connection:
         if workspace is not None:
             get_workspace(connection, workspace)
         yield connection

@@ -40,8 +40,8 @@ class RingSource(Protocol):
     def existing(self) -> KeyRing | None:
         """The ring if there is one."""
 
-    def for_sealing(self) -> KeyRing:
-        """The ring, made if there is none."""
+    def for_sealing(self, connection: Connection) -> KeyRing:
+        """The ring, made if there is none and nothing is sealed."""
 
 
 class Pseudonyms:
@@ -112,11 +112,11 @@ def pseudonyms_for(
     nothing is to be kept. Raises :class:`SealingError`."""
     sealed = find_erasure_secret(connection)
     if sealed is not None:
-        secret = open_sealed(sealed, _BINDING, rings.for_sealing())
+        secret = open_sealed(sealed, _BINDING, rings.for_sealing(connection))
     else:
         secret = Secret(secrets.token_urlsafe(_SECRET_BYTES))
         if keep:
-            store_erasure_secret(connection, seal(secret, _BINDING, rings.for_sealing()), now)
+            store_erasure_secret(connection, seal(secret, _BINDING, rings.for_sealing(connection)), now)
     made = Pseudonyms(provider, secret, ())
     return Pseudonyms(provider, secret, {*erased_hashes(connection, provider), *map(made.hash_of, ids)})
 

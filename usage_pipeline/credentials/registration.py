@@ -152,11 +152,10 @@ def register_key(
     claims = claims_of(connection, others)
     refuse_stated_overlap(claim, claims.values())
     secret_notes = _refuse_same_secret(claim, request.source, others, claims, rings, environ)
-    sealed = (
-        seal_for(request.workspace, request.provider.name, request.name, 1, request.source, rings.for_sealing())
-        if isinstance(request.source, Secret)
-        else None
-    )
+    sealed = None
+    if isinstance(request.source, Secret):
+        ring = rings.for_sealing(connection)
+        sealed = seal_for(request.workspace, request.provider.name, request.name, 1, request.source, ring)
     new = NewProviderKey(
         workspace=workspace,
         provider=request.provider.name,
@@ -198,7 +197,7 @@ def replace_secret(
     notes = _refuse_same_secret(claims[slug], source, others, claims, rings, environ)
     version = key.secret_version + 1
     sealed = (
-        seal_for(key.workspace, key.provider, key.name, version, source, rings.for_sealing())
+        seal_for(key.workspace, key.provider, key.name, version, source, rings.for_sealing(connection))
         if isinstance(source, Secret)
         else None
     )

@@ -21,7 +21,8 @@ from usage_pipeline.credentials.references import SecretReference
 from usage_pipeline.credentials.sealing import CredentialBinding, open_sealed, rewrap, seal
 from usage_pipeline.credentials.secret import Secret
 from usage_pipeline.errors import InvariantError, PermanentError
-from usage_pipeline.ledger.provider_keys import lock_provider_keys, store_secret
+from usage_pipeline.ledger.erased_ids import find_erasure_secret
+from usage_pipeline.ledger.provider_keys import list_provider_keys, lock_provider_keys, store_secret
 
 
 class StoredCredential(Protocol):
@@ -66,12 +67,22 @@ class KeyRingSource:
 
     def existing(self) -> KeyRing | None:
         """The ring if there is one; nothing is made. Raises what :func:`key_ring.load_key_ring` raises."""
-        if ENCRYPTION_KEYS_VARIABLE not in self._environ and not (self._home / KEY_FILE_NAME).exists():
-            return None
-        return self.for_sealing()
+        return self._loaded() if self._is_there() else None
 
-    def for_sealing(self) -> KeyRing:
-        """The ring, its key file made if there is none. Raises what :func:`key_ring.load_key_ring` raises."""
+    def for_sealing(self, connection: Connection) -> KeyRing:
+        """The ring, its key file made if there is none and the store holds nothing that is sealed.
+
+        Raises :class:`PermanentError` ``encryption_key_missing``: a new key would not open what is sealed there. Raises
+        what :func:`key_ring.load_key_ring` raises.
+        """
+        if self._ring is None and not self._is_there():
+            _refuse_new_ring(connection)
+        return self._loaded()
+
+    def _is_there(self) -> bool:
+        return ENCRYPTION_KEYS_VARIABLE in self._environ or (self._home / KEY_FILE_NAME).exists()
+
+    def _loaded(self) -> KeyRing:
         if self._ring is None:
             loaded = load_key_ring(self._environ, self._home)
             self._ring, self.created = loaded.ring, loaded.created
@@ -137,6 +148,22 @@ def rewrap_all(connection: Connection, ring: KeyRing, now: datetime) -> Rewrappe
         )
         rewrapped += 1
     return Rewrapped(ring.newest.id, rewrapped, unchanged)
+
+
+def _refuse_new_ring(connection: Connection) -> None:
+    sealed = [key.slug for key in list_provider_keys(connection) if key.secret_sealed is not None]
+    if find_erasure_secret(connection) is not None:
+        sealed.append("the key of erased ids")
+    if sealed:
+        others = f" and {len(sealed) - 1} more" if len(sealed) > 1 else ""
+        raise PermanentError(
+            "encryption_key_missing",
+            f"there is no encryption key here, and a new one would not open what is sealed ({sealed[0]}{others})",
+            where="key ring",
+            remedy=f"Set {ENCRYPTION_KEYS_VARIABLE}, or put the key file {KEY_FILE_NAME} back into USAGE_HOME. If the"
+            f" keys are lost, set {ENCRYPTION_KEYS_VARIABLE} to a new one, then give each key its secret again:"
+            " usage-pipeline keys rotate KEY --secret -.",
+        )
 
 
 def _binding_of(key: StoredCredential) -> CredentialBinding:

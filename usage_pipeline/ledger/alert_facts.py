@@ -18,7 +18,7 @@ from usage_pipeline.ledger.ingestion_runs import PULL_STAGE
 from usage_pipeline.ledger.reconcile_inputs import LOOKBACK_EXCEEDED
 
 _RUNS_MAX: Final = 500
-_FINDINGS_MAX: Final = 5_000
+"""So many refused pulls of a key are told apart, the newest; whether it is refused does not go by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,9 @@ def open_differences(connection: Connection, codes: Sequence[str], fraction: Dec
             " f.explanation, f.first_seen FROM findings AS f JOIN workspaces AS w USING (workspace_id)"
             " WHERE f.closed_at IS NULL AND f.acknowledged_at IS NULL AND f.code = ANY(:codes) AND NOT w.demo"
             " AND abs(f.difference) > :fraction * abs(coalesce(f.figure_provider, 0))"
-            " ORDER BY f.day DESC, f.finding_id LIMIT :most"
+            " ORDER BY f.day DESC, f.finding_id"
         ),
-        {"codes": list(codes), "fraction": fraction, "most": _FINDINGS_MAX},
+        {"codes": list(codes), "fraction": fraction},
     )
     return [OpenDifference(*row) for row in rows]
 
@@ -111,9 +111,9 @@ def uncovered_slices(connection: Connection, codes: Sequence[str]) -> list[Uncov
             "SELECT f.code, f.feed_id, f.endpoint, f.day, f.explanation, f.first_seen FROM findings AS f"
             " JOIN workspaces AS w USING (workspace_id) WHERE f.closed_at IS NULL AND f.acknowledged_at IS NULL"
             " AND f.code = ANY(:codes) AND f.feed_id IS NOT NULL AND NOT w.demo"
-            " ORDER BY f.day DESC, f.finding_id LIMIT :most"
+            " ORDER BY f.day DESC, f.finding_id"
         ),
-        {"codes": list(codes), "most": _FINDINGS_MAX},
+        {"codes": list(codes)},
     )
     return [UncoveredSlice(*row) for row in rows]
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from usage_pipeline.ledger.counted_slices import COUNTED_SLICES
 from usage_pipeline.ledger.reconciled import SHARES
+from usage_pipeline.ledger.room_for_sums import give_room_for_sums
 from usage_pipeline.ledger.slices import EVENTS
 from usage_pipeline.ledger.versions import believed
 from usage_pipeline.ledger.workspaces import CHOSEN_WORKSPACES
@@ -54,13 +55,13 @@ class DecidedSlice:
 class EventSum(NamedTuple):
     """Sums of a slice's provider rows that share their dimensions: those a price hangs on, and those asked for.
 
-    ``dimensions`` are by the column's name, ``figures`` by measure of ``EVENT_MEASURES``.
+    ``dimensions`` are by the column's name, ``figures`` by measure of ``EVENT_MEASURES``, without what no row has.
     """
 
     slice_id: int
     shadowed: bool
     dimensions: Mapping[str, str | None]
-    figures: Mapping[str, int | None]
+    figures: Mapping[str, int]
 
 
 class HermesShareRow(NamedTuple):
@@ -148,6 +149,7 @@ def event_sums(
     sums = ", ".join(f"sum(e.{name})::bigint" for name in EVENT_MEASURES)
     wanted = ("slice_id", "counts", "project_id", *EVENT_MEASURES, *(name for name in names if name != "project_id"))
     events = believed(EVENTS, wanted, "slice_id = ANY(:slice_ids)", as_of)
+    give_room_for_sums(connection)
     rows = connection.execute(
         text(
             f"SELECT e.slice_id, {SHADOWED}, {dimensions}, {sums} FROM ({_DECIDED}) AS d JOIN {events} AS e"
@@ -162,7 +164,7 @@ def event_sums(
             row[0],
             row[1],
             dict(zip(names, row[2:first], strict=True)),
-            dict(zip(EVENT_MEASURES, row[first:], strict=True)),
+            {name: value for name, value in zip(EVENT_MEASURES, row[first:], strict=True) if value is not None},
         )
 
 

@@ -82,6 +82,11 @@ def list_names(connection: Connection, workspace: str | None = None) -> tuple[Di
     return tuple(DimensionName(row[0], row[1], Named(row[2], row[3], row[4], row[5]), row[6]) for row in rows)
 
 
+def known_names(connection: Connection, workspace: str | None = None) -> dict[tuple[str, str], str]:
+    """The same names by dimension (``project_id``, …) and id: for words about an id whose account is not at hand."""
+    return {(one.named.dimension, one.named.id): one.named.name for one in list_names(connection, workspace)}
+
+
 def names_by_id(connection: Connection, provider: str, account: str, dimension: str) -> dict[str, str]:
     """The names of one dimension of an account, by id."""
     rows = connection.execute(

@@ -101,6 +101,28 @@ def owed_days(
     return tuple(OwedDay(*row) for row in rows)
 
 
+def final_days(connection: Connection, asked: WantedDays) -> set[date]:
+    """The days that every endpoint answered for good, under whatever scope."""
+    rows = connection.execute(
+        text(
+            "SELECT day FROM (SELECT feed_id, endpoint, day, started_at AS asked_at FROM pull_days"
+            # A slice remembers what covers it also where old pulls are no longer kept.
+            " UNION ALL SELECT feed_id, endpoint, day, observed_at FROM slices) AS answered"
+            " WHERE feed_id = :feed_id AND endpoint = ANY(:endpoints) AND day >= :first_day AND day < :end_day"
+            " AND asked_at >= (day + 1)::timestamp AT TIME ZONE 'UTC' + CAST(:settling AS interval)"
+            " GROUP BY day HAVING count(DISTINCT endpoint) = cardinality(CAST(:endpoints AS text[]))"
+        ),
+        {
+            "feed_id": asked.feed_id,
+            "endpoints": list(asked.endpoints),
+            "first_day": asked.first_day,
+            "end_day": asked.end_day,
+            "settling": asked.settling,
+        },
+    )
+    return set(rows.scalars())
+
+
 def newest_attempts(connection: Connection, endpoints: Mapping[int, Sequence[str]]) -> dict[int, NewestAttempts]:
     """How the newest attempts at the endpoints of each feed ended; without the feeds that were never tried."""
     pairs = [(feed_id, endpoint) for feed_id, names in endpoints.items() for endpoint in names]
@@ -109,7 +131,8 @@ def newest_attempts(connection: Connection, endpoints: Mapping[int, Sequence[str
             "SELECT e.feed_id, bool_and(a.complete), min(a.started_at), max(a.started_at) FILTER (WHERE a.complete)"
             " FROM unnest(CAST(:feed_ids AS integer[]), CAST(:endpoints AS text[])) AS e (feed_id, endpoint)"
             " CROSS JOIN LATERAL (SELECT started_at, complete FROM pulls AS p WHERE p.feed_id = e.feed_id"
-            " AND p.endpoint = e.endpoint ORDER BY p.started_at DESC LIMIT 1) AS a GROUP BY e.feed_id"
+            " AND p.endpoint = e.endpoint ORDER BY p.started_at DESC, p.pull_id DESC LIMIT 1) AS a"
+            " GROUP BY e.feed_id"
         ),
         {"feed_ids": [feed_id for feed_id, _ in pairs], "endpoints": [endpoint for _, endpoint in pairs]},
     )

@@ -6,6 +6,7 @@ and numbers of rows stay; ``recorded_at`` too, since the figures are not restate
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ WORDS: Final = (
     ("alert_deliveries", "last_error"),
     ("audit_log", "subject"),
     ("audit_log", "detail"),
+    ("budgets", "note"),
+    ("budgets", "value"),
     ("finding_history", "evidence"),
     ("finding_history", "explanation"),
     ("findings", "acknowledged_note"),
@@ -45,9 +48,16 @@ WORDS: Final = (
     ("price_overrides", "note"),
     ("pulls", "drift"),
     ("pulls", "error"),
+    ("showback_rules", "conditions"),
+    ("showback_rules", "cost_center"),
+    ("showback_rules", "note"),
+    ("showback_rules", "team"),
     ("slices", "last_attempt_error"),
 )
 """Columns with words, in which an id may be quoted: text or jsonb."""
+
+_JSON_COLUMNS: Final = frozenset({"conditions", "evidence", "detail", "figures", "files", "drift"})
+_JSON_STRING: Final = re.compile(r'(?P<string>"(?:[^"\\]|\\.)*")(?P<colon>\s*:)?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,21 +326,55 @@ def _identities(connection: Connection, feed_ids: Sequence[int]) -> dict[int, tu
 
 
 def replace_in_words(connection: Connection, pseudonyms: Mapping[str, str]) -> int:
-    """Replace ids that are quoted in words, whole and not as a part of a longer word; how many rows were changed."""
-    changed = 0
+    """Replace ids that are quoted in words, whole and not as a part of a longer word; how many rows were changed.
+
+    Of JSON the values that are strings alone: an id may be a common word, and so the name of a field.
+    """
     # The longest first: an id may be a part of another, as of an e-mail address.
-    for identifier, pseudonym in sorted(pseudonyms.items(), key=lambda pair: -len(pair[0])):
-        pattern = rf"(?<![[:alnum:]_.@-]){re.escape(identifier)}(?![[:alnum:]_@-])"
-        for table, column in WORDS:
-            kind = "jsonb" if column in {"evidence", "detail", "figures", "files", "drift"} else "text"
-            changed += connection.execute(
-                text(
-                    f"UPDATE {table} SET {column} = CAST(regexp_replace(CAST({column} AS text), :pattern, :pseudonym,"
-                    f" 'gi') AS {kind}) WHERE CAST({column} AS text) ~* :pattern"
-                ),
-                {"pattern": pattern, "pseudonym": pseudonym},
-            ).rowcount
+    patterns = [
+        (re.compile(rf"(?<![\w.@-]){re.escape(identifier)}(?![\w@-])", re.IGNORECASE), pseudonym)
+        for identifier, pseudonym in sorted(pseudonyms.items(), key=lambda pair: -len(pair[0]))
+    ]
+    written = {form for one in pseudonyms for form in (one, json.dumps(one, ensure_ascii=False)[1:-1])}
+    changed = 0
+    for table, column in WORDS:
+        is_json = column in _JSON_COLUMNS
+        rows = connection.execute(
+            text(
+                f"SELECT CAST(ctid AS text), CAST({column} AS text) FROM {table} AS t WHERE EXISTS"
+                f" (SELECT 1 FROM unnest(CAST(:ids AS text[])) AS i WHERE position(lower(i) IN lower(CAST({column} AS"
+                " text))) > 0) FOR UPDATE OF t"
+            ),
+            {"ids": sorted(written)},
+        ).all()
+        after = [(row, told, _in_json(told, patterns) if is_json else _in_text(told, patterns)) for row, told in rows]
+        moved = [(row, words) for row, told, words in after if words != told]
+        connection.execute(
+            text(
+                f"UPDATE {table} AS t SET {column} = CAST(m.words AS {'jsonb' if is_json else 'text'})"
+                " FROM unnest(CAST(:rows AS tid[]), CAST(:words AS text[])) AS m (place, words) WHERE t.ctid = m.place"
+            ),
+            {"rows": [row for row, _ in moved], "words": [words for _, words in moved]},
+        )
+        changed += len(moved)
     return changed
+
+
+def _in_text(told: str, patterns: Sequence[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, pseudonym in patterns:
+        told = pattern.sub(pseudonym, told)
+    return told
+
+
+def _in_json(told: str, patterns: Sequence[tuple[re.Pattern[str], str]]) -> str:
+    def replaced(found: re.Match[str]) -> str:
+        if found["colon"]:
+            return found[0]
+        before = json.loads(found["string"])
+        after = _in_text(before, patterns)
+        return found[0] if after == before else json.dumps(after, ensure_ascii=False)
+
+    return _JSON_STRING.sub(replaced, told)
 
 
 def totals(connection: Connection, feed_ids: Sequence[int]) -> dict[str, tuple[Any, ...]]:

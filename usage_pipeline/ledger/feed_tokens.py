@@ -1,17 +1,10 @@
 """Tokens of Hermes feeds: issued once, stored as a hash, found by a public prefix, ended by rotation or revocation.
 
 In: a feed, or a token as a request carries it. Out: a new token, or the feed that a token may write, and no other.
-
-A token is 256 random bits, so its SHA-256 cannot be searched backwards; a slow hash would protect only secrets that
-people choose, and cost every request its time.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,15 +13,13 @@ from sqlalchemy import Connection, text
 
 from usage_pipeline.errors import InvalidInputError
 from usage_pipeline.ledger.audit_log import record_change
+from usage_pipeline.ledger.bearer_secrets import is_stored, new_secret, prefix_of
 from usage_pipeline.ledger.hermes_feeds import HermesFeed, get_hermes_feed, lock_hermes_feed
 
 GRACE_HOURS_MAX: Final = 720
 """How long an old token may go on beside the new one: thirty days."""
 
-_TOKEN: Final = re.compile(r"(uph_[0-9a-f]{10})_[0-9a-f]{64}", re.ASCII)
-_PREFIX_BYTES: Final = 5
-_SECRET_BYTES: Final = 32
-_NO_HASH: Final = bytes(32)
+_KIND: Final = "uph"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +37,16 @@ class FeedToken:
 
 def issue_token(connection: Connection, feed: HermesFeed, now: datetime) -> str:
     """A new token of the feed, which is not stored and cannot be shown again."""
-    prefix = f"uph_{secrets.token_hex(_PREFIX_BYTES)}"
-    token = f"{prefix}_{secrets.token_hex(_SECRET_BYTES)}"
+    made = new_secret(_KIND)
     connection.execute(
         text(
             "INSERT INTO feed_tokens (prefix, feed_id, token_sha256, created_at)"
             " VALUES (:prefix, :feed_id, :token_sha256, :now)"
         ),
-        {"prefix": prefix, "feed_id": feed.feed_id, "token_sha256": _sha256(token), "now": now},
+        {"prefix": made.prefix, "feed_id": feed.feed_id, "token_sha256": made.sha256, "now": now},
     )
-    record_change(connection, now, "feed_token_issued", feed.slug, {"prefix": prefix})
-    return token
+    record_change(connection, now, "feed_token_issued", feed.slug, {"prefix": made.prefix})
+    return made.text
 
 
 def rotate_token(connection: Connection, slug: str, grace: timedelta, now: datetime) -> str:
@@ -97,18 +87,17 @@ def list_tokens(connection: Connection, feed: HermesFeed) -> tuple[FeedToken, ..
 
 def slug_of_token(connection: Connection, token: str, at: datetime) -> str | None:
     """The slug of the feed that ``token`` opens at that instant; None for one that is unknown, wrong or ended."""
-    parts = _TOKEN.fullmatch(token)
-    if parts is None:
+    prefix = prefix_of(token, _KIND)
+    if prefix is None:
         return None
     found = connection.execute(
         text(
             "SELECT t.token_sha256, t.ends_at, f.slug FROM feed_tokens t JOIN feeds f USING (feed_id)"
             " WHERE t.prefix = :prefix"
         ),
-        {"prefix": parts[1]},
+        {"prefix": prefix},
     ).one_or_none()
-    stored = bytes(found.token_sha256) if found else _NO_HASH
-    if not hmac.compare_digest(stored, _sha256(token)) or found is None:
+    if not is_stored(token, found.token_sha256 if found else None) or found is None:
         return None
     return str(found.slug) if found.ends_at is None or at < found.ends_at else None
 
@@ -133,7 +122,3 @@ def _end_tokens(connection: Connection, feed: HermesFeed, ends_at: datetime, now
             connection, now, "feed_token_ended", feed.slug, {"prefix": prefix, "ends_at": ends_at.isoformat()}
         )
     return len(prefixes)
-
-
-def _sha256(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

@@ -84,10 +84,10 @@ def open_finding_counts(connection: Connection) -> list[tuple[str, int]]:
 
 
 def open_alert_counts(connection: Connection) -> list[tuple[str, str, int, int]]:
-    """(cause, severity, how many are open, of how many of these no receiver accepted a notice)."""
+    """(cause, severity, how many are open, how many of these are to be told and not every receiver accepted one)."""
     return _tuples(
         connection,
-        "SELECT cause, severity, count(*), count(*) FILTER (WHERE notified_at IS NULL) FROM alerts"
+        "SELECT cause, severity, count(*), count(*) FILTER (WHERE notified_at IS NULL AND NOT quiet) FROM alerts"
         " WHERE recovered_at IS NULL GROUP BY cause, severity ORDER BY 1, 2",
     )
 

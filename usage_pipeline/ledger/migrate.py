@@ -14,6 +14,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
 
 from usage_pipeline.errors import PermanentError
+from usage_pipeline.ledger.backup.aside import refuse_cut_off_restore
 from usage_pipeline.ledger.server import connect_engine
 
 _MIGRATION_LOCK = 0x75736167  # "usag": one migration at a time, whoever starts it
@@ -32,6 +33,7 @@ def _run(connection: Connection, step: str, revision: str) -> None:
     connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _MIGRATION_LOCK})
     connection.commit()
     try:
+        refuse_cut_off_restore(connection)
         config = _config()
         config.attributes["connection"] = connection
         getattr(command, step)(config, revision)
@@ -42,7 +44,9 @@ def _run(connection: Connection, step: str, revision: str) -> None:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database at ``url`` up to ``revision``. Idempotent; safe when two processes do it at once."""
+    """Bring the database at ``url`` up to ``revision``. Idempotent; safe when two processes do it at once.
+
+    Raises :class:`PermanentError` ``restore_cut_off``."""
     engine = connect_engine(url, application_name="usage-pipeline migrations")
     try:
         with engine.connect() as connection:
@@ -52,7 +56,9 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Take the database at ``url`` down to ``revision`` (``base`` for an empty one)."""
+    """Take the database at ``url`` down to ``revision`` (``base`` for an empty one).
+
+    Raises :class:`PermanentError` ``restore_cut_off``."""
     engine = connect_engine(url, application_name="usage-pipeline migrations")
     try:
         with engine.connect() as connection:
@@ -125,8 +131,11 @@ def lost_by_downgrade(engine: Engine, revision: str) -> tuple[Lost, ...]:
 def fit_schema(engine: Engine, *, embedded: bool, writes: bool) -> None:
     """Give the embedded database this code's schema, where somebody ``writes`` or it is empty; check any other.
 
-    Raises ``schema_outdated``. A server of one's own is only migrated by ``usage-pipeline db upgrade``.
+    Raises ``schema_outdated``, ``restore_cut_off``. A server of one's own is only migrated by
+    ``usage-pipeline db upgrade``.
     """
+    with engine.connect() as connection:
+        refuse_cut_off_restore(connection)
     current = current_revision(engine)
     if embedded and current != head_revision() and (writes or current is None):
         try:

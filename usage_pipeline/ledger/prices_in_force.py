@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection, text
 
 from usage_pipeline.ledger.prices import remember, stored_quote, stored_variant
@@ -26,8 +27,7 @@ ORDER BY f.day, p.provider, p.model, p.variant
 _PUT: Final = """
 INSERT INTO prices_in_force (workspace_id, day, provider, model, variant, price_id)
 SELECT :workspace_id, :day, p.provider, p.model, p.variant, p.price_id
-FROM unnest(CAST(:providers AS text[]), CAST(:models AS text[]), CAST(:variants AS text[]), CAST(:versions AS text[]))
-    AS used (provider, model, variant, version)
+FROM jsonb_to_recordset(CAST(:used AS jsonb)) AS used (provider text, model text, variant text, version text)
 JOIN prices AS p USING (provider, model, variant, version)
 WHERE p.day = :day AND p.rates IS NOT NULL
 ON CONFLICT (workspace_id, day, provider, model, variant) DO UPDATE SET price_id = excluded.price_id
@@ -35,8 +35,7 @@ ON CONFLICT (workspace_id, day, provider, model, variant) DO UPDATE SET price_id
 
 _DROP: Final = """
 DELETE FROM prices_in_force AS f
-USING unnest(CAST(:providers AS text[]), CAST(:models AS text[]), CAST(:variants AS text[]))
-    AS dropped (provider, model, variant)
+USING jsonb_to_recordset(CAST(:dropped AS jsonb)) AS dropped (provider text, model text, variant text)
 WHERE f.workspace_id = :workspace_id AND f.day = :day
     AND (f.provider, f.model, f.variant) = (dropped.provider, dropped.model, dropped.variant)
 """
@@ -98,8 +97,7 @@ def keep_in_force(
         connection.execute(
             text(_PUT),
             {
-                **_keys(quote.key for quote in priced),
-                "versions": [quote.version for quote in priced],
+                "used": _as_json({**_named(quote.key), "version": quote.version} for quote in priced),
                 "workspace_id": workspace_id,
                 "day": day,
             },
@@ -110,17 +108,18 @@ def drop_from_force(connection: Connection, workspace_id: int, day: date, droppe
     """Take prices of a workspace's day out of force; the quotes stay stored."""
     keys = tuple(dropped)
     if keys:
-        connection.execute(text(_DROP), {**_keys(keys), "workspace_id": workspace_id, "day": day})
+        told = {"dropped": _as_json(map(_named, keys)), "workspace_id": workspace_id, "day": day}
+        connection.execute(text(_DROP), told)
 
 
 def _of_days(workspace_id: int, first_day: date, end_day: date) -> dict[str, object]:
     return {"workspace_id": workspace_id, "first_day": first_day, "end_day": end_day}
 
 
-def _keys(keys: Iterable[PriceKey]) -> dict[str, list[str]]:
-    listed = list(keys)
-    return {
-        "providers": [key.provider for key in listed],
-        "models": [key.model for key in listed],
-        "variants": [key.variant.text for key in listed],
-    }
+def _named(key: PriceKey) -> dict[str, str]:
+    return {"provider": key.provider, "model": key.model, "variant": key.variant.text}
+
+
+def _as_json(records: Iterable[dict[str, str]]) -> str:
+    """One text of JSON: the driver would write arrays of texts value by value, several times as slowly."""
+    return msgspec.json.encode(list(records)).decode()

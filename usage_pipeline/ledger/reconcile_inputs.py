@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from usage_pipeline.ledger.pull_drift import SourceFinding
+from usage_pipeline.ledger.room_for_sums import give_room_for_sums
 from usage_pipeline.measures import EVENT_MEASURES, LEVELS, RECONCILED_MEASURES
 
 LOOKBACK_EXCEEDED = "lookback_exceeded"
@@ -74,8 +75,8 @@ class CountRule:
 
 
 class ProviderSum(NamedTuple):
-    """Sums of a slice's rows by model, upstream vendor and price variant. ``figures`` follow
-    ``measures.EVENT_MEASURES``."""
+    """Sums of a slice's rows by model, upstream vendor and price variant. ``figures`` are by measure of
+    ``measures.EVENT_MEASURES``, without those that no row has."""
 
     slice_id: int
     shadowed: bool
@@ -83,7 +84,7 @@ class ProviderSum(NamedTuple):
     upstream: str | None
     model: str | None
     variant: tuple[str | None, ...]
-    figures: tuple[int | None, ...]
+    figures: dict[str, int]
 
 
 class HermesEvent(NamedTuple):
@@ -151,6 +152,7 @@ def provider_sums(connection: Connection, rules: Sequence[CountRule]) -> Iterato
     """Sum the rows of provider slices, counted and shadowed apart, before and after each slice's cut."""
     if not rules:
         return
+    give_room_for_sums(connection)
     rows = connection.execute(
         text(
             # The parts that are put together are this module's own constants: column names, never input.
@@ -163,7 +165,8 @@ def provider_sums(connection: Connection, rules: Sequence[CountRule]) -> Iterato
         _rule_parameters(rules),
     )
     for row in rows:
-        yield ProviderSum(row[0], row[1], row[2], row[3], row[4], tuple(row[5:10]), tuple(row[10:]))
+        figures = {name: value for name, value in zip(EVENT_MEASURES, row[10:], strict=True) if value is not None}
+        yield ProviderSum(row[0], row[1], row[2], row[3], row[4], tuple(row[5:10]), figures)
 
 
 class LevelSum(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -69,8 +70,8 @@ class CostFigure:
     ``version`` names the versions of the prices behind a computed cost; all other costs have none.
     """
 
-    usd: Decimal | None
-    basis: str | None
+    usd: Decimal | None = None
+    basis: str | None = None
     version: str | None = None
 
 
@@ -240,7 +241,7 @@ def _copy_rows(reconciliation_id: int, rows: Sequence[ReconciledRow], now: datet
             row.rules_version,
             row.alias_version,
             list(row.lower_bound),
-            *(row.figures.get(group, {}).get(measure) for group in GROUPS for measure in RECONCILED_MEASURES),
+            *chain.from_iterable(map(row.figures.get(group, {}).get, RECONCILED_MEASURES) for group in GROUPS),
             *(part for cost in COSTS for part in (row.costs[cost].usd, row.costs[cost].basis)),
             row.costs["computed"].version,
         )

@@ -114,8 +114,10 @@ def replace_slice(
         cursor.execute(statements.remove_vanished, parameters)
         removed = cursor.rowcount
         cursor.execute(statements.keep_superseded, parameters)
-        cursor.execute(statements.update_changed, parameters)
         updated = cursor.rowcount
+        if updated:
+            cursor.execute(statements.update_changed, parameters)
+            assert cursor.rowcount == updated, "each superseded row has a new version"
         cursor.execute(statements.insert_new, parameters)
         stored = cursor.rowcount
         return Changes(stored, updated, removed, staged - stored - updated)

@@ -269,14 +269,18 @@ def empty_payloads(connection: Connection, payloads: Sequence[OldPayload]) -> No
     )
 
 
+# Of what went through and of each way to fail the newest stays: a key is refused as long as its newest refusal is newer
+# than its newest success, whatever failed otherwise since.
 _OLD_RUNS: Final = (
     "FROM ingestion_runs AS r WHERE r.finished_at < :before AND EXISTS (SELECT 1 FROM ingestion_runs AS later"
-    " WHERE later.feed_id IS NOT DISTINCT FROM r.feed_id AND later.stage = r.stage AND later.started_at > r.started_at)"
+    " WHERE later.feed_id IS NOT DISTINCT FROM r.feed_id AND later.stage = r.stage AND later.outcome = r.outcome"
+    " AND later.error_code IS NOT DISTINCT FROM r.error_code AND later.started_at > r.started_at)"
 )
 
 
 def old_runs(connection: Connection, before: datetime) -> tuple[int, int]:
-    """How many rows of telemetry are older than an instant, and their bytes; the newest of a feed's stage is not."""
+    """How many rows of telemetry are older than an instant, and their bytes; the newest of each outcome and error code
+    of a feed's stage is not."""
     rows, size = connection.execute(
         text(f"SELECT count(*), coalesce(sum(pg_column_size(r.*)), 0) {_OLD_RUNS}"), {"before": before}
     ).one()

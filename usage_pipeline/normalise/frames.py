@@ -29,7 +29,7 @@ COUNT: Final = "Int64"
 """Tokens and other counts: 64-bit integers that may be null (not reported)."""
 
 INSTANT: Final = "datetime64[us, UTC]"
-TEXT: Final = "string"
+TEXT: Final = "string[python]"  # the same whether pyarrow is installed or not
 FLAG: Final = "bool"
 EXACT: Final = "object"
 """Objects of an exact kind: Decimal for money and quantities, UUID for keys, a list of texts."""

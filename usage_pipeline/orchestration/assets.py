@@ -1,6 +1,7 @@
 """The assets, in the data's order: raw pulls, Hermes' newest words, usage events, billed costs, reconciled usage.
 
 Each calls one function of ``usage_pipeline.stages`` for its partitions, whether one or a range, and tells what it did.
+What may pass by itself is tried again, twice; a permanent failure is not.
 Stages are safe to run again: what did not change is not written. (No postponed annotations here: Dagster reads those of
 an asset's parameters when it is defined.)
 """
@@ -51,6 +52,11 @@ RECONCILED_USAGE_KEY: Final = dg.AssetKey("reconciled_usage")
 
 PULL_POOL: Final = "provider_pulls"
 """The pool of the runs that ask a provider: its limit leaves room for those that process what came."""
+
+_DAY_RETRIES: Final = dg.RetryPolicy(
+    max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+"""What comes after the pulls asks the store alone: a lost connection or two writers at once pass in seconds."""
 
 _OWNERS: Final = ["team:usage-pipeline"]
 _RAW: Final = {"layer": "raw", "personal_ids": "yes"}
@@ -111,7 +117,7 @@ def raw_provider_pulls(
     (401, 403) is not asked again: `usage-pipeline keys test KEY`, then `keys rotate`. What may pass by itself (429,
     5xx) was tried again twice; materialise the days again later.
     """
-    retry = FROM_COMMAND not in context.run.tags
+    retry = _may_retry(context)
     with readable_failures(retry=retry):
         cells = {key: key_day(key) for key in context.partition_keys}
         done = _pull(runtime.of_run(context.run.run_id), list(cells.values()), retry=retry)
@@ -134,6 +140,7 @@ def raw_provider_pulls(
     key=HERMES_ROLLUPS,
     partitions_def=DAYS,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    retry_policy=_DAY_RETRIES,
     group_name="sources",
     kinds={"postgres"},
     owners=_OWNERS,
@@ -159,7 +166,7 @@ def hermes_rollups(
     """
     from usage_pipeline.stages import settle_hermes_days
 
-    with readable_failures():
+    with readable_failures(retry=_may_retry(context)):
         days = _days(context)
         done = settle_hermes_days(runtime.of_run(context.run.run_id), days)
         summary = (
@@ -174,6 +181,7 @@ def hermes_rollups(
     deps=[RAW_PROVIDER_PULLS, HERMES_ROLLUPS],
     partitions_def=DAYS,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    retry_policy=_DAY_RETRIES,
     automation_condition=CARRIED_DOWN,
     group_name="canonical",
     kinds={"postgres"},
@@ -202,7 +210,7 @@ def usage_events(
     """
     from usage_pipeline.stages import normalise_usage
 
-    with readable_failures():
+    with readable_failures(retry=_may_retry(context)):
         days = _days(context)
         done = normalise_usage(runtime.of_run(context.run.run_id), days)
         summary = changes_summary("usage events", done.changes, done.days_moved)
@@ -214,6 +222,7 @@ def usage_events(
     deps=[RAW_PROVIDER_PULLS],
     partitions_def=DAYS,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    retry_policy=_DAY_RETRIES,
     automation_condition=CARRIED_DOWN,
     group_name="canonical",
     kinds={"postgres"},
@@ -240,7 +249,7 @@ def billed_costs(
     """
     from usage_pipeline.stages import normalise_bills
 
-    with readable_failures():
+    with readable_failures(retry=_may_retry(context)):
         days = _days(context)
         done = normalise_bills(runtime.of_run(context.run.run_id), days)
         summary = changes_summary("billed lines", done.changes, done.days_moved)
@@ -252,6 +261,7 @@ def billed_costs(
     deps=[USAGE_EVENTS_KEY, BILLED_COSTS_KEY],
     partitions_def=DAYS,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    retry_policy=_DAY_RETRIES,
     automation_condition=CARRIED_DOWN,
     group_name="reconciled",
     kinds={"postgres"},
@@ -286,7 +296,7 @@ def reconciled_usage(
     from usage_pipeline.ledger.stored_rows import token_totals
     from usage_pipeline.stages import reconcile_days
 
-    with readable_failures():
+    with readable_failures(retry=_may_retry(context)):
         days = _days(context)
         outcomes = reconcile_days(runtime.of_run(context.run.run_id), days)
         changes = sum((outcome.changes for outcome in outcomes), Changes())
@@ -326,6 +336,11 @@ def _pull(runtime: "Runtime", cells: Sequence[KeyDay], *, retry: bool) -> "list[
     if failures:
         raise min(failures, key=lambda failure: failure.allow_retries) from None
     return done
+
+
+def _may_retry(context: dg.AssetExecutionContext) -> bool:
+    """Not where a person waits at a command: the error is told at once."""
+    return FROM_COMMAND not in context.run.tags
 
 
 def _days(context: dg.AssetExecutionContext) -> list[date]:

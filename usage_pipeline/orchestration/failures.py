@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from usage_pipeline.errors import TransientError, UsagePipelineError
@@ -29,8 +30,9 @@ def readable_failures(*, retry: bool = True) -> Iterator[None]:
         raise
     except UsagePipelineError as error:
         failure = _failure(error.line(), retry=retry and isinstance(error, TransientError))
-    except (OperationalError, InterfaceError) as error:
-        kind = type(error.orig).__name__
+    # COPY goes past SQLAlchemy, so the driver's own errors come as they are.
+    except (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        kind = type(getattr(error, "orig", error)).__name__
         failure = _failure(f"[database_failed] database: it broke off ({kind}). Look at the server's log.", retry=retry)
     except Exception as error:  # noqa: BLE001  whatever it is, its text must not be kept
         where = " < ".join(

@@ -38,7 +38,7 @@ def is_off(settings: Settings) -> bool:
 
 
 def prune_dagster_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime, *, dry_run: bool) -> "Pruned":
-    """Delete ended runs, with their events, that were last touched before the setting's days; count them.
+    """Delete ended runs, with their events and logs, that were last touched before the setting's days; count them.
 
     A run with the newest materialisation of any partition stays: without it Dagster would take the partition for
     missing, and make it anew.
@@ -58,6 +58,7 @@ def prune_dagster_runs(instance: dg.DagsterInstance, settings: Settings, now: da
             continue
         pruned.take(1, 0, ())
         if not dry_run:
+            instance.compute_log_manager.delete_logs(prefix=[run_id])
             instance.delete_run(run_id)
     return pruned
 

@@ -1,26 +1,29 @@
 """Runs that failed or take too long, as conditions of alerts.
 
-A failed run is over when everything that it was to make has been made since it began, by whatever run; one that makes
-no assets, when a later run of its job went through. A run that Dagster does not keep any more is over too.
+A failed run is over when everything that it was to make has been made since it began, by whatever run, or is a pull of
+days that are final by now and owed by nobody; one that makes no assets, when a later run of its job went through. A run
+that Dagster does not keep any more is over too.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from typing import Final
 
 import dagster as dg
 
 from usage_pipeline.alerts.causes import RUN_FAILED, RUN_OVERDUE
 from usage_pipeline.alerts.conditions import Condition, days_in_words, occurrences_of
+from usage_pipeline.orchestration.assets import RAW_PROVIDER_PULLS
 from usage_pipeline.orchestration.partitions import DaySpan, KeyDay, key_day, partition_key
 
-RUNS_MAX: Final = 500
-MATERIALISATIONS_MAX: Final = 5_000
+_ASKED_AT_ONCE: Final = 500
+"""So many runs or partitions one query is about."""
 
 # Not the queued ones: a large backfill queues its runs for as long as it takes.
 _UNDER_WAY: Final = [
@@ -62,31 +65,67 @@ class _Work:
         return self.span.days if self.span else []
 
 
+OwedByNobody = Callable[[str, Sequence[date]], Collection[date]]
+"""Of a key's days those that are final, where it answered all that it was asked last."""
+
+_Made = dict[str | None, tuple[str, float]]
+"""The run and the time (seconds since 1970) of the newest materialisation by partition, None for the whole asset."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A failed run and what it was for."""
+
+    record: dg.RunRecord
+    work: _Work
+
+    @property
+    def run_id(self) -> str:
+        return self.record.dagster_run.run_id
+
+    def is_made_good_by(self, made: _Made, owed_by_nobody: OwedByNobody) -> bool:
+        """Whether another run made everything of an asset since this one began. What the failed run itself made does
+        not count: a check behind it may be what failed."""
+        since = _started(self.record).timestamp()
+        left = {
+            partition
+            for partition in self.work.partitions or (None,)
+            if (one := made.get(partition)) is None or one[0] == self.run_id or one[1] < since
+        }
+        if not left or self.work.key is None or self.work.assets != (RAW_PROVIDER_PULLS,):
+            return not left
+        # No later look-back covers a day that is final, so no run would make it good.
+        done = owed_by_nobody(self.work.key, self.work.days)
+        return left <= {str(partition_key(KeyDay(day, self.work.key))) for day in done}
+
+
 def failed_runs(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
     run_ids: Iterable[str],
     refused_keys: Collection[str],
     refused_codes: Collection[str],
+    owed_by_nobody: OwedByNobody = lambda _key, _days: (),
 ) -> Iterator[Condition]:
     """The conditions of those of the runs that failed and were not made good since.
 
     Left out is what another alert tells: runs that failed by their blocking checks alone, and pulls of
     ``refused_keys`` that failed with one of ``refused_codes``.
     """
-    listed = list(dict.fromkeys(run_ids))[-RUNS_MAX:]
-    if not listed:
-        return
+    by_place: dict[tuple[str, bool], list[_Failed]] = defaultdict(list)
+    for some in in_parts(dict.fromkeys(run_ids)):
+        filters = dg.RunsFilter(run_ids=some, statuses=[dg.DagsterRunStatus.FAILURE])
+        for record in instance.get_run_records(filters):
+            work = _work(record.dagster_run, repository)
+            by_place[work.place, work.span is None].append(_Failed(record, work))
     found: dict[str, list[tuple[dg.RunRecord, _Work, str]]] = defaultdict(list)
-    filters = dg.RunsFilter(run_ids=listed, statuses=[dg.DagsterRunStatus.FAILURE])
-    for record in instance.get_run_records(filters):
-        work = _work(record.dagster_run, repository)
-        error = _error(instance, record.dagster_run.run_id)
-        code = _CODE.match(error or "")
-        if error is None or (work.key in refused_keys and code is not None and code[1] in refused_codes):
-            continue
-        if not _made_good(instance, record, work):
-            found[work.place].append((record, work, error))
+    for (place, _), failed in by_place.items():
+        for one in _not_made_good(instance, failed, owed_by_nobody):
+            error = _error(instance, one.run_id)
+            code = _CODE.match(error or "")
+            if error is None or (one.work.key in refused_keys and code is not None and code[1] in refused_codes):
+                continue
+            found[place].append((one.record, one.work, error))
     for place, failures in found.items():
         record, work, error = max(failures, key=lambda one: one[0].storage_id)
         days = {day for _, each, _ in failures for day in each.days}
@@ -107,8 +146,8 @@ def overdue_runs(
     """The conditions of runs that were started more than ``longest`` before ``at``, and are not over."""
     found: dict[str, list[tuple[datetime, dg.DagsterRun]]] = defaultdict(list)
     filters = dg.RunsFilter(statuses=_UNDER_WAY, created_before=at - longest)
-    for record in instance.get_run_records(filters, limit=RUNS_MAX):
-        since = _started(record) if record.start_time is not None else _aware(record.update_timestamp)
+    for record in instance.get_run_records(filters):
+        since = _started(record) if record.start_time is not None else updated(record)
         if at - since > longest:
             found[_work(record.dagster_run, repository).place].append((since, record.dagster_run))
     for place, runs in found.items():
@@ -151,27 +190,32 @@ def _cell(partition: str) -> tuple[date | None, str | None]:
         return None, None
 
 
-def _made_good(instance: dg.DagsterInstance, record: dg.RunRecord, work: _Work) -> bool:
+def _not_made_good(
+    instance: dg.DagsterInstance, failed: Sequence[_Failed], owed_by_nobody: OwedByNobody
+) -> list[_Failed]:
+    """Those of the failed runs of one place, all with days or all without, that were not made good since. What is asked
+    grows with their days, not with their number."""
+    work = failed[0].work
     if not work.assets:
-        later = dg.RunsFilter(
-            job_name=work.name, statuses=[dg.DagsterRunStatus.SUCCESS], created_after=record.create_timestamp
+        through = dg.RunsFilter(job_name=work.name, statuses=[dg.DagsterRunStatus.SUCCESS])
+        newest = max((_aware(one.create_timestamp) for one in instance.get_run_records(through, limit=1)), default=None)
+        return [one for one in failed if newest is None or newest <= _aware(one.record.create_timestamp)]
+    wanted = sorted({partition for one in failed for partition in one.work.partitions})
+    made = [_newest_made(instance, asset, wanted) for asset in work.assets]
+    return [one for one in failed if not all(one.is_made_good_by(of_asset, owed_by_nobody) for of_asset in made)]
+
+
+def _newest_made(instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Sequence[str]) -> _Made:
+    """The newest materialisation of each of the partitions; of an asset without partitions the newest one."""
+    records = [] if partitions else list(instance.fetch_materializations(asset, limit=1).records)
+    for some in in_parts(partitions):
+        ids = instance.event_log_storage.get_latest_storage_id_by_partition(
+            asset, dg.DagsterEventType.ASSET_MATERIALIZATION, set(some)
         )
-        return bool(instance.get_runs(later, limit=1))
-    wanted = set(work.partitions)
-    for asset in work.assets:
-        made = instance.fetch_materializations(
-            dg.AssetRecordsFilter(
-                asset_key=asset,
-                asset_partitions=sorted(wanted) or None,
-                after_timestamp=_started(record).timestamp(),
-            ),
-            limit=MATERIALISATIONS_MAX,
-        ).records
-        # What the failed run itself made does not count: a check behind it may be what failed.
-        by_others = [one for one in made if one.run_id != record.dagster_run.run_id]
-        if not by_others or wanted - {one.partition_key for one in by_others}:
-            return False
-    return True
+        if ids:
+            filters = dg.AssetRecordsFilter(asset_key=asset, storage_ids=list(ids.values()))
+            records += instance.fetch_materializations(filters, limit=len(ids)).records
+    return {record.partition_key if partitions else None: (record.run_id, record.timestamp) for record in records}
 
 
 def _error(instance: dg.DagsterInstance, run_id: str) -> str | None:
@@ -218,6 +262,13 @@ def _aware(instant: datetime) -> datetime:
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
-def newest_update(records: Sequence[dg.RunRecord]) -> datetime | None:
-    """When the newest of the runs last changed, UTC."""
-    return max((_aware(record.update_timestamp) for record in records), default=None)
+def in_parts(names: Iterable[str]) -> Iterator[list[str]]:
+    """The names in lists that one query may be about."""
+    rest = iter(names)
+    while some := list(islice(rest, _ASKED_AT_ONCE)):
+        yield some
+
+
+def updated(record: dg.RunRecord) -> datetime:
+    """When a run last changed, UTC."""
+    return _aware(record.update_timestamp)

@@ -4,7 +4,8 @@ The sensors compare the database with Dagster's own state each time and keep no 
 cursor, a reset instance or a missed tick heals itself.
 """
 
-from datetime import UTC, timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
@@ -19,6 +20,7 @@ from usage_pipeline.orchestration.assets import (
 from usage_pipeline.orchestration.partitions import PROVIDER_KEYS, START_DAY, DaySpan, day_range_tags, spans
 from usage_pipeline.orchestration.pull_runs import (
     PULL_JOB,
+    UNFINISHED,
     AskedKeys,
     UnfinishedPulls,
     asked_keys,
@@ -37,7 +39,18 @@ HERMES_JOB: Final = dg.define_asset_job(
 )
 FIRST_PULL_PRIORITY: Final = 5
 BATCH_AGE_DAYS_MAX: Final = 7
-"""How far back the inbox is looked through for batches that no run has settled."""
+"""How far back each tick looks through the inbox for batches that no run has settled."""
+
+WHOLE_INBOX_SECONDS: Final = 3600
+"""So often a tick looks through all of it."""
+
+RETRY_SECONDS: Final = 30
+RETRY_SECONDS_MAX: Final = 3600
+"""Days that a run did not settle are asked for again after this time, which doubles each time up to the most."""
+
+_NEWEST_BATCH: Final = "usage_pipeline/newest_hermes_batch"
+_ATTEMPTS_COUNTED_MAX: Final = 8
+_NO_NEWS: Final = "no Hermes feed says anything new"
 
 
 def build_key_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -95,24 +108,56 @@ def _nothing_due(keys: AskedKeys) -> str:
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Settle the days of which a Hermes batch says something new. Asks nobody; a skip means no news.",
 )
-def new_hermes_batches(runtime: dg.ResourceParam[RuntimeResource]) -> dg.SensorResult:
-    """Request exactly the days of which a Hermes batch says something else than the one that was settled."""
+def new_hermes_batches(
+    context: dg.SensorEvaluationContext, runtime: dg.ResourceParam[RuntimeResource]
+) -> dg.SensorResult:
+    """Request exactly the days of which a Hermes batch says something else than the one that was settled.
+
+    What a run did not settle is requested again, later each time. The cursor only says when the whole inbox was
+    looked through last: without it that is done now.
+    """
     from usage_pipeline.ledger.hermes_unsettled import unsettled_hermes_days
 
     of_run = runtime.runtime
-    since = of_run.clock() - timedelta(days=BATCH_AGE_DAYS_MAX)
+    now = time.time()
+    whole = not 0 <= now - _seconds(context.cursor) < WHOLE_INBOX_SECONDS
+    since = datetime.min.replace(tzinfo=UTC) if whole else of_run.clock() - timedelta(days=BATCH_AGE_DAYS_MAX)
     with of_run.engine.connect() as connection:
         days, newest_batch = unsettled_hermes_days(connection, since, of_run.settings.settling_hermes)
     today = of_run.clock().astimezone(UTC).date()
-    within = [day for day in days if START_DAY <= day <= today]
-    if not within:
-        return dg.SensorResult(skip_reason=dg.SkipReason("no Hermes feed says anything new"))
-    return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(run_key=f"hermes:{newest_batch}:{span.first_day}:{span.end_day}", tags=day_range_tags(span))
-            for span in spans(within)
-        ]
-    )
+    asked = [
+        _settling(context.instance, span, newest_batch, now)
+        for span in spans(day for day in days if START_DAY <= day <= today)
+    ]
+    requests = [one for one in asked if one is not None]
+    cursor = str(now) if whole else context.cursor
+    if requests:
+        return dg.SensorResult(run_requests=requests, cursor=cursor)
+    reason = "a run settles the days already, or did not and waits for its next attempt" if asked else _NO_NEWS
+    return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=cursor)
+
+
+def _settling(instance: dg.DagsterInstance, span: DaySpan, newest_batch: int, now: float) -> dg.RunRequest | None:
+    """The request of a run that settles days; None while one is under way or waits to be tried again."""
+    tags = {**day_range_tags(span), _NEWEST_BATCH: str(newest_batch)}
+    wanted = dg.RunsFilter(job_name=HERMES_JOB.name, tags=tags)
+    attempts = instance.get_run_records(wanted, limit=_ATTEMPTS_COUNTED_MAX)
+    if attempts:
+        newest = attempts[0]
+        if newest.dagster_run.status in UNFINISHED:
+            return None
+        pause = min(RETRY_SECONDS * 2 ** (len(attempts) - 1), RETRY_SECONDS_MAX)
+        if now < newest.update_timestamp.timestamp() + pause:
+            return None
+    after = attempts[0].dagster_run.run_id if attempts else "first"
+    return dg.RunRequest(run_key=f"hermes:{newest_batch}:{span.first_day}:{span.end_day}:{after}", tags=tags)
+
+
+def _seconds(cursor: str | None) -> float:
+    try:
+        return float(cursor or 0)
+    except ValueError:
+        return 0.0
 
 
 # The one that Dagster makes by itself starts stopped. This one opens no database and asks no provider.

@@ -26,6 +26,7 @@ from usage_pipeline.ledger.due_pulls import (
     OwedDay,
     WantedDays,
     days_under_former_account,
+    final_days,
     newest_attempts,
     owed_days,
     settings_changed_at,
@@ -101,6 +102,23 @@ def due_pulls(
             key, _state(key, changed_at[feed_id]), owed[feed_id], first[feed_id], days_max, attempts.get(feed_id)
         )
     ]
+
+
+def days_owed_by_nobody(
+    connection: Connection,
+    key: ProviderKey,
+    settings: Settings,
+    providers: Mapping[str, Provider],
+    days: tuple[date, date],
+) -> set[date]:
+    """Of a half-open range of days those that are final, where the key answered all that it was asked last; none where
+    it did not."""
+    endpoints = _endpoints(key, providers)
+    attempts = newest_attempts(connection, {key.feed_id: endpoints}).get(key.feed_id)
+    if attempts is None or not attempts.all_complete:
+        return set()
+    settling = settings.settling_of(key.provider)
+    return final_days(connection, WantedDays(key.feed_id, *days, (), endpoints, settling))
 
 
 def wanted_days(

@@ -36,7 +36,7 @@ from usage_pipeline.pulls.ranges import QueryRange, RangeRequest, floor_to_grid,
 
 COMPRESSION_LEVEL: Final = 3
 
-# Each page brings at least one bucket, or none; this many may bring none.
+# Each page brings at least one bucket, or none; this many may bring none. Where pages cut rows, this many on end.
 EMPTY_PAGES_MAX: Final = 100
 
 _ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -153,8 +153,8 @@ def fetch_range(
     """Fetch every page of the range and validate every row of it.
 
     Raises what the client and the provider raise, ``InvalidInputError`` for a request that the endpoint cannot take,
-    and ``ContractBrokenError``: ``cursor_repeated``, ``too_many_pages``, ``buckets_missing`` (a silent cut),
-    ``bucket_repeated``, ``bucket_unexpected``.
+    and ``ContractBrokenError``: ``cursor_repeated``, ``too_many_pages``, ``too_many_empty_pages``,
+    ``buckets_missing`` (a silent cut), ``bucket_repeated``, ``bucket_unexpected``.
     """
     asked = query_range(endpoint, request, now)
     reading = _Reading(provider, endpoint, request.dimensions, asked)
@@ -193,7 +193,9 @@ def _pages(
         part.start, part.end, request.width, request.dimensions, request.projects, page_limit=request.page_limit
     )
     pages_max = ROW_PAGES_MAX if endpoint.one_day_per_request else part.bucket_count + EMPTY_PAGES_MAX
+    empty = 0
     for number in range(first_number, first_number + pages_max):
+        rows_before = reading.rows
         body = client.fetch_page(endpoint, query)
         page = provider.read_page(endpoint, body, query)
         starts = reading.page(page, body, part, number)
@@ -214,6 +216,10 @@ def _pages(
         if cursor in seen:
             raise broken("cursor_repeated", f"page {number + 1} leads back to an earlier page", where)
         seen.add(cursor)
+        # Of a key that is narrowed to projects, pages may well hold nothing but others' rows.
+        empty = 0 if reading.rows > rows_before or request.projects else empty + 1
+        if endpoint.one_day_per_request and empty >= EMPTY_PAGES_MAX:
+            raise broken("too_many_empty_pages", f"{empty} pages on end had no rows and told of more", where)
         query = replace(query, cursor=cursor)
     raise broken("too_many_pages", f"more than {pages_max} pages for {part.bucket_count} buckets", where)
 
@@ -272,6 +278,11 @@ class _Reading:
         self._next = asked.start
         self._days = {day: _Day() for day in asked.days}
         self._rows_in_all: int | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows came so far."""
+        return self.drift.rows
 
     def page(self, page: Page, body: bytes, part: QueryRange, number: int) -> list[datetime]:
         """Validate a page's buckets, in order; returns their starts on the grid."""

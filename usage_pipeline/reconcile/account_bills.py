@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from usage_pipeline.ledger.account_bills import ComparedBill, StoredBill
-from usage_pipeline.pricing.quotes import PriceQuote, Quotes
+from usage_pipeline.pricing.quotes import Quotes
 from usage_pipeline.pricing.rates import Rates, exact_arithmetic
 from usage_pipeline.pricing.variants import PriceVariant
 from usage_pipeline.reconcile.aliases import canonical_model, vendors_name
@@ -137,7 +137,7 @@ def _compared(
         reason=reason.word if reason else None,
         reason_usd=round(reason.usd, 9) if reason else None,
         reason_words=reason.words if reason else None,
-        price_versions=tuple(sorted({quote.version for _, quote in _quoted(bill, sides, prices)})),
+        price_versions=tuple(sorted(bill.asked_versions)),
     )
 
 
@@ -182,16 +182,11 @@ def _rows(bill: AccountBill, sides: DaySides) -> Iterator[tuple[CellKey, PricedS
             )
 
 
-def _quoted(bill: AccountBill, sides: DaySides, prices: Quotes) -> Iterator[tuple[PricedSum, PriceQuote]]:
-    for key, row in _rows(bill, sides):
-        yield row, prices.quote(key.provider, vendors_name(row.model), PriceVariant(*row.variant), sides.day)
-
-
 def _uses(bill: AccountBill, sides: DaySides, prices: Quotes) -> Iterator[Use]:
     """The usage that has a price."""
-    unpriced = {id(row) for key, row in _rows(bill, sides) if key in bill.unpriced}
-    for row, quote in _quoted(bill, sides, prices):
-        if quote.rates is not None and id(row) not in unpriced:
+    for key, row in _rows(bill, sides):
+        quote = prices.quote(key.provider, vendors_name(row.model), PriceVariant(*row.variant), sides.day)
+        if quote.rates is not None and key not in bill.unpriced:
             yield Use(canonical_model(row.model), quote.model, quote.variant, quote.rates, row.figures)
 
 

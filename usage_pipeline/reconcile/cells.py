@@ -12,7 +12,7 @@ from uuid import UUID
 from usage_pipeline.hermes.routes import ACCOUNT, OFF_ACCOUNT
 from usage_pipeline.measures import LEVELS
 from usage_pipeline.reconcile.decision import Cell, Decided
-from usage_pipeline.reconcile.figures import Figures, add
+from usage_pipeline.reconcile.figures import NOTHING, Figures, add
 
 
 class FamilyKey(NamedTuple):
@@ -46,8 +46,7 @@ def biller_of(provider: str, route: str) -> str:
     return provider if route == ACCOUNT else route.removeprefix(OFF_ACCOUNT)
 
 
-@dataclass(frozen=True, slots=True)
-class PricedSum:
+class PricedSum(NamedTuple):
     """Counted provider rows of one account that share a price: the reported model, the variant, the figures."""
 
     account: str
@@ -93,11 +92,11 @@ class CellSides:
 
     key: CellKey
     provider_rows: list[PricedSum] = field(default_factory=list)
-    provider_before: Figures = field(default_factory=dict)
-    provider_after: Figures = field(default_factory=dict)
-    peaks: dict[str, dict[datetime, Figures]] = field(default_factory=dict)
-    counted_by_feed: dict[int, Figures] = field(default_factory=dict)
-    shadowed_by_feed: dict[int, Figures] = field(default_factory=dict)
+    provider_before: dict[str, int | None] = field(default_factory=dict)
+    provider_after: dict[str, int | None] = field(default_factory=dict)
+    peaks: dict[str, dict[datetime, dict[str, int | None]]] = field(default_factory=dict)
+    counted_by_feed: dict[int, dict[str, int | None]] = field(default_factory=dict)
+    shadowed_by_feed: dict[int, dict[str, int | None]] = field(default_factory=dict)
     passed_on_to: set[str] = field(default_factory=set)
     hermes_rows: list[HermesShare] = field(default_factory=list)
     hermes_hours: dict[tuple[int, str], HermesHours] = field(default_factory=dict)
@@ -105,6 +104,8 @@ class CellSides:
     @property
     def levels(self) -> Figures:
         """The day's maximum of each account's level, the accounts added up."""
+        if not self.peaks:
+            return NOTHING
         highest = [
             {
                 name: max(values)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import Connection
@@ -65,12 +66,18 @@ class UsedPrices:
         """
         if not any_positive(figures):
             return Decimal(0)
-        by_version = self._rates.get((day, vendor, vendors_name(model), PriceVariant(*variant).text))
+        by_version = self._rates.get((day, vendor, vendors_name(model), _text_of(tuple(variant))))
         by_version = by_version or self._base.get((day, vendor, canonical_model(model)))
         if not by_version:
             return None
         used = [one for one in by_version if one in (version or "").split("; ")] or list(by_version)
         return cost_usd(by_version[used[-1]], figures).amount_usd
+
+
+@lru_cache(maxsize=1024)
+def _text_of(variant: tuple[str | None, ...]) -> str:
+    """The text of a row's price variant; a day has many rows and few variants."""
+    return PriceVariant(*variant).text
 
 
 def weights_of(costs: Sequence[Decimal | None], figures: Sequence[Figures]) -> list[int]:

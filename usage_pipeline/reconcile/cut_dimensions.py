@@ -28,7 +28,10 @@ EVENT_COLUMNS: Final = {
 OF_HERMES: Final = ("hermes_feed", "profile", "repository", "task")
 """Dimensions that only a Hermes row tells. A cut by one of them is made of Hermes' shares."""
 
-DIMENSIONS: Final = (*OF_CELL, *OF_SOURCE, *EVENT_COLUMNS, *OF_HERMES)
+OF_SHOWBACK: Final = ("cost_center", "team")
+"""Dimensions that no source tells: the rules of showback give them to every line, ``unassigned`` at least."""
+
+DIMENSIONS: Final = (*OF_CELL, *OF_SOURCE, *EVENT_COLUMNS, *OF_HERMES, *OF_SHOWBACK)
 
 
 def read_dimensions(written: str) -> tuple[str, ...]:

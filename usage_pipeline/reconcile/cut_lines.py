@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -40,6 +41,7 @@ PROVIDER_DECIDES: Final = frozenset({"provider", "provider_then_hermes", "hermes
 """The decisions of cells in which the provider's own rows count."""
 
 CUT_MEASURES: Final = tuple(name for name in RECONCILED_MEASURES if name not in LEVELS)
+_CUT_MEASURES: Final = frozenset(CUT_MEASURES)
 """What is cut: flows. A level (``usage_bytes``) is no sum of rows."""
 
 COSTS_FAMILY: Final = "costs"
@@ -160,12 +162,12 @@ def _enter_events(found: CountedLines, row: EventSum) -> None:
         "feed": slice_.feed,
         "biller": slice_.provider,
     }
-    variant = tuple(row.dimensions[name] for name in _VARIANT)
-    figures = {name: row.figures[name] for name in CUT_MEASURES}
+    variant = _variant_of(row.dimensions)
+    figures = {name: value for name, value in row.figures.items() if name in _CUT_MEASURES}
     cell.lines.append(Line(Source.PROVIDER, told, figures, row.figures, variant))
 
 
-_VARIANT: Final = ("service_tier", "batch", "context_window", "speed", "inference_geo")
+_variant_of = itemgetter("service_tier", "batch", "context_window", "speed", "inference_geo")
 
 
 def _cell_of(cells: dict[Place, CellLines], slice_: DecidedSlice, model: str, upstream: str | None) -> CellLines:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from usage_pipeline.ledger.counted_rows import DecidedSlice, decided_slices, event_sums, undecided_slices
 from usage_pipeline.reconcile.cut_lines import COSTS_FAMILY, CUT_MEASURES
 from usage_pipeline.reconcile.cuts import Cut, CutRow, cut
-from usage_pipeline.reconcile.figures import Figures, add
+from usage_pipeline.reconcile.figures import add_to
 from usage_pipeline.reconcile.report import measures, money, report_head
 
 LEVELS_ARE_OUTSIDE: Final = "usage_bytes is a level and no sum of rows: it is in no cut"
@@ -76,13 +76,12 @@ def shadowed_rows(
     undecided = list(undecided_slices(connection, first_day, end_day, workspace, as_of))
     slices = {one.slice_id: one for one in [*decided, *undecided]}
     open_ = {one.slice_id for one in undecided}
-    sums: dict[_Place, Figures] = {}
+    sums: dict[_Place, dict[str, int | None]] = {}
     for row in event_sums(connection, list(slices.values()), (), as_of):
         if row.shadowed:
             slice_, upstream = slices[row.slice_id], row.dimensions["upstream_provider"]
             place = _place(slice_, upstream, decided, decided_yet=row.slice_id not in open_)
-            figures = {name: row.figures[name] for name in CUT_MEASURES}
-            sums[place] = add(sums.get(place, {}), figures)
+            add_to(sums.setdefault(place, {}), {name: row.figures.get(name) for name in CUT_MEASURES})
     return [
         {
             "date": place.day.isoformat(),

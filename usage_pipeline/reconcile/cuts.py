@@ -20,6 +20,7 @@ from usage_pipeline.errors import InvariantError
 from usage_pipeline.ledger.counted_rows import RepositoryRow, repository_rows
 from usage_pipeline.ledger.dimension_names import names_by_id
 from usage_pipeline.ledger.reconciled import CostFigure
+from usage_pipeline.ledger.showback_rules import load_showback
 from usage_pipeline.measures import CACHE_WRITES, TOKEN_CLASSES
 from usage_pipeline.pricing.rates import exact_arithmetic
 from usage_pipeline.reconcile.cut_costs import (
@@ -29,7 +30,7 @@ from usage_pipeline.reconcile.cut_costs import (
     weights_of,
     whole_numbers,
 )
-from usage_pipeline.reconcile.cut_dimensions import EVENT_COLUMNS, OF_CELL, OF_HERMES
+from usage_pipeline.reconcile.cut_dimensions import EVENT_COLUMNS, OF_CELL, OF_HERMES, OF_SHOWBACK
 from usage_pipeline.reconcile.cut_lines import (
     CUT_MEASURES,
     CellLines,
@@ -40,8 +41,9 @@ from usage_pipeline.reconcile.cut_lines import (
     counted_lines,
     is_only_a_line,
 )
-from usage_pipeline.reconcile.figures import Figures, add
+from usage_pipeline.reconcile.figures import Figures, add, add_to
 from usage_pipeline.reconcile.shares import spread
+from usage_pipeline.showback.rules import Belonging, Told
 
 _NAMED: Final = ("project", "api_key", "user", "service_account")
 
@@ -76,7 +78,9 @@ def cut(
 ) -> Cut:
     """Cut what counts in the half-open range of days. Raises :class:`InvariantError` ``cut_does_not_add_up``."""
     by_hermes = not set(OF_HERMES).isdisjoint(by)
+    showback = None if set(OF_SHOWBACK).isdisjoint(by) else load_showback(connection)
     columns = [EVENT_COLUMNS[name] for name in by if name in EVENT_COLUMNS]
+    columns += showback.columns if showback else ()
     found = counted_lines(connection, first_day, end_day, workspace, columns, by_hermes=by_hermes, as_of=as_of)
     prices = UsedPrices(connection, (place.day for place in found.cells))
     repositories = _Repositories(connection, first_day, end_day, workspace, as_of) if "repository" in by else None
@@ -86,11 +90,13 @@ def cut(
     for cell in found.cells.values():
         if repositories is not None:
             cell.lines = [part for line in cell.lines for part in repositories.parts(cell.place, line)]
-        for line, usd in _with_costs(cell, prices):
-            values = tuple(_value(cell.place, line, name) for name in by)
-            row = rows.setdefault(values, CutRow(values))
-            sums.enter(values, line.figures, usd, cell)
-            names.enter(row, by, line)
+        with exact_arithmetic():
+            for line, usd in _with_costs(cell, prices):
+                belongs = showback.of(cell.place.day, _told(cell.place, line)) if showback else Belonging()
+                values = tuple([_value(cell.place, line, belongs, name) for name in by])
+                row = rows.get(values) or rows.setdefault(values, CutRow(values))
+                sums.enter(values, line.figures, usd, cell)
+                names.enter(row, by, line)
     for values, row in rows.items():
         row.figures, row.cost = sums.of(values)
     total = _total(found)
@@ -100,11 +106,28 @@ def cut(
     return made
 
 
-def _value(place: Place, line: Line, name: str) -> str | None:
+def _told(place: Place, line: Line) -> Told:
+    """What showback may ask of a line."""
+    told = line.dimensions
+    return Told(
+        workspace=place.workspace,
+        project=told.get("project_id"),
+        api_key=told.get("api_key_id"),
+        user=told.get("user_id"),
+        feed=told.get("feed"),
+        model=place.model or None,
+        provider=told.get("biller"),
+        account=told.get("account"),
+    )
+
+
+def _value(place: Place, line: Line, belongs: Belonging, name: str) -> str | None:
     if name == "day":
         return place.day.isoformat()
     if name == "source":
         return line.source
+    if name in OF_SHOWBACK:
+        return str(getattr(belongs, name))
     if name in OF_CELL:
         return str(getattr(place, name))
     return line.dimensions.get(EVENT_COLUMNS.get(name, name))
@@ -119,11 +142,11 @@ class _Sums:
         self._bases: dict[tuple[str | None, ...], set[str]] = defaultdict(set)
 
     def enter(self, values: tuple[str | None, ...], figures: Figures, usd: Decimal | None, cell: CellLines) -> None:
-        self._figures[values] = add(self._figures[values], figures)
+        """Add a line. Within :func:`exact_arithmetic`."""
+        add_to(self._figures[values], figures)
         if usd is None:
             return
-        with exact_arithmetic():
-            self._usd[values] = self._usd.get(values, Decimal(0)) + usd
+        self._usd[values] = self._usd.get(values, Decimal(0)) + usd
         if cell.stored and (basis := cell.stored.row.costs["counted"].basis):
             self._bases[values].add(basis)
 

@@ -6,7 +6,9 @@ the instant. "Now" is recorded with the result and never read here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -23,8 +25,6 @@ from usage_pipeline.ledger.price_overrides import load_overrides
 from usage_pipeline.ledger.prices_in_force import InForce, keep_in_force, load_in_force
 from usage_pipeline.ledger.reconcile_inputs import BilledSum, billed_sums, slices_of_days
 from usage_pipeline.ledger.reconciled import (
-    GROUPS,
-    CostFigure,
     ReconciledRow,
     ShareRow,
     lock_reconciliation,
@@ -123,7 +123,7 @@ class DayRun:
 
     def reconcile(self, engine: Engine, day: date) -> DayOutcome:
         """Reconcile one day in one transaction."""
-        with engine.begin() as connection:
+        with _no_cycles_to_look_for(), engine.begin() as connection:
             return self.reconcile_within(connection, day)
 
     def reconcile_within(self, connection: Connection, day: date) -> DayOutcome:
@@ -158,7 +158,7 @@ class DayRun:
         replace_counted_slices(connection, locked.reconciliation_id, counted_slices(sides, slices), now)
         replace_bills(connection, workspace_id, day, compared, now)
         moved = replace_findings(connection, workspace_id, day, findings, now)
-        keep_in_force(connection, workspace_id, day, costs.bills.quotes, in_force)
+        keep_in_force(connection, workspace_id, day, costs.bills.quotes.values(), in_force)
         return DayOutcome(self._workspace.slug, day, changes, len(findings), moved)
 
     def decided_day(self, connection: Connection, day: date) -> DecidedDay:
@@ -232,7 +232,6 @@ class DayRun:
         return self._as_row(key, Decided(1, decision, cost.billed.basis != "final", None), {}, cost)
 
     def _as_row(self, key: CellKey, decided: Decided, figures: Mapping[str, Figures], cost: CellCost) -> ReconciledRow:
-        amounts = {"counted": cost.counted, "billed": cost.billed, "computed": cost.computed, "hermes": cost.hermes}
         return ReconciledRow(
             provider=key.provider,
             route=key.route,
@@ -245,9 +244,22 @@ class DayRun:
             rules_version=RULES_VERSION,
             alias_version=ALIAS_VERSION,
             lower_bound=decided.lower_bound,
-            figures={group: figures.get(group, {}) for group in GROUPS},
-            costs={name: CostFigure(amount.usd, amount.basis, amount.version) for name, amount in amounts.items()},
+            figures=figures,
+            costs={"counted": cost.counted, "billed": cost.billed, "computed": cost.computed, "hermes": cost.hermes},
         )
+
+
+@contextmanager
+def _no_cycles_to_look_for() -> Iterator[None]:
+    """Turn Python's search for garbage cycles off: a large day is a million small objects that all stay until it is
+    stored, and going through them again and again took a fifth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _empty_cells(sides: DaySides) -> list[CellKey]:

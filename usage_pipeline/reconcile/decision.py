@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from usage_pipeline.errors import InvariantError
 from usage_pipeline.measures import LEVELS
@@ -88,8 +88,7 @@ class Decided:
     lower_bound: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Share:
+class _Share(NamedTuple):
     """One compared measure: how much is explained by Hermes, and how much of Hermes stands in."""
 
     explained: int
@@ -199,7 +198,7 @@ def _shared(cell: Cell, head: Decided, rule: _Rule) -> Decided:
         share = rule(cell, name, provider or 0, hermes or 0)
         _book(cell, head, name, share, hermes or 0)
     _count_levels(cell, head)
-    return replace(head, lower_bound=tuple(lower_bound))
+    return replace(head, lower_bound=tuple(lower_bound)) if lower_bound else head
 
 
 def _count_lower_bound(cell: Cell, head: Decided, name: str) -> None:
@@ -330,7 +329,7 @@ def assert_conserved(cell: Cell, decided: Decided) -> None:
         shares = (decided.explained[name], decided.unattributed[name], decided.stand_in[name], decided.excess[name])
         if sum(shares[:3]) != decided.counted[name] or min(shares) < 0:
             raise _not_conserved(name, decided.counted[name], sum(shares[:3]))
-    for name in COMPARED:
+    for name in COMPARED if cell.hermes else ():
         hermes = compared(cell.hermes or NOTHING, name)
         if hermes is None or cell.only_hermes_tells(name):
             continue

@@ -15,11 +15,11 @@ from usage_pipeline.hermes.routes import ACCOUNT, OFF_ACCOUNT
 from usage_pipeline.ledger.feed_settings import FeedSettings
 from usage_pipeline.ledger.provider_keys import ProviderKey
 from usage_pipeline.ledger.reconcile_inputs import CountRule, SliceRow
-from usage_pipeline.measures import CACHE_WRITES
+from usage_pipeline.measures import CACHE_WRITES, RECONCILED_MEASURES
 from usage_pipeline.providers.contract import Endpoint, Provider, Role
 from usage_pipeline.reconcile.cells import CellKey, FamilyKey
 from usage_pipeline.reconcile.coverage import Coverage, State, coverage_of
-from usage_pipeline.reconcile.figures import CACHE_WRITE_GROUP
+from usage_pipeline.reconcile.figures import CACHE_WRITE_GROUP, Figures
 from usage_pipeline.reconcile.leaders import AccountDay, EndpointDay, FeedDay, Scope, provider_coverage, settle_account
 from usage_pipeline.settings import Settings
 from usage_pipeline.utc_days import day_end
@@ -32,11 +32,11 @@ _HOUR_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """The compared measures that a provider declares for a family, those of them that every row has, and whether its
-    rows can name a model at all (storage is of none)."""
+    """The compared measures that a provider declares for a family, the figures where nothing was used (0 of what every
+    row has), and whether its rows can name a model at all (storage is of none)."""
 
     declared: frozenset[str]
-    always: frozenset[str]
+    nothing_used: Figures
     by_model: bool = True
 
 
@@ -81,7 +81,9 @@ def declared_reports(providers: Mapping[str, Provider]) -> dict[FamilyKey, Repor
                 by_model.add(name)
     return {
         name: Reports(
-            measures | ({CACHE_WRITE_GROUP} if measures & set(CACHE_WRITES) else set()), always[name], name in by_model
+            measures | ({CACHE_WRITE_GROUP} if measures & set(CACHE_WRITES) else set()),
+            dict.fromkeys(sorted(always[name] & set(RECONCILED_MEASURES)), 0),
+            name in by_model,
         )
         for name, measures in declared.items()
     }

@@ -78,7 +78,7 @@ def coverage_findings(
 
 def _by_family(sides: DaySides, decided: Sequence[DecidedCell]) -> defaultdict[FamilyKey, list[DecidedCell]]:
     """The cells by the family that reports them; those that none reports are left out."""
-    found: dict[FamilyKey, list[DecidedCell]] = defaultdict(list)
+    found: defaultdict[FamilyKey, list[DecidedCell]] = defaultdict(list)
     for one in decided:
         family = sides.family_of(one.key)
         if family is not None:

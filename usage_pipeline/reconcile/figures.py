@@ -27,12 +27,17 @@ def add(*parts: Figures) -> dict[str, int | None]:
     """The sum by measure: None where no part reports the measure."""
     total: dict[str, int | None] = {}
     for part in parts:
-        for name, value in part.items():
-            if value is not None:
-                total[name] = (total.get(name) or 0) + value
-            else:
-                total.setdefault(name, None)
+        add_to(total, part)
     return total
+
+
+def add_to(total: dict[str, int | None], part: Figures) -> None:
+    """Add ``part`` to ``total`` in place: for sums over many rows."""
+    for name, value in part.items():
+        if value is not None:
+            total[name] = (total.get(name) or 0) + value
+        else:
+            total.setdefault(name, None)
 
 
 def compared(figures: Figures, name: str) -> int | None:
@@ -50,7 +55,7 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 def any_positive(figures: Figures) -> bool:
     """Whether anything at all was used."""
-    return any(value for value in figures.values())
+    return any(figures.values())
 
 
 def fill_cache_writes(reported: Figures, amount: int) -> Iterator[tuple[str, int]]:

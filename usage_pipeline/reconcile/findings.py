@@ -134,11 +134,13 @@ def price_findings(one: DecidedCell, unpriced: frozenset[str], sides: DaySides, 
     What is of no model (storage, sessions) is priced by the bill alone, and so is what used no tokens (images, speech)
     once a final bill has it: price lists have no rates for these.
     """
+    if not unpriced:
+        return
     reports = sides.reports.get(one.key.reported_in)
     by_bill = any(bill.final and one.key in bill.billed for bill in bills.accounts.values())
     if by_bill and not any(one.decided.counted.get(name) for name in TOKEN_CLASSES):
         return
-    if unpriced and (reports is None or reports.by_model):
+    if reports is None or reports.by_model:
         words = (
             f"No price for {', '.join(sorted(unpriced))}; the computed cost of {_tokens(one)} counted tokens is not "
             "known. Likely cause: the model, or this tier of it, is newer than the price list."

@@ -13,9 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
+from typing import Final
 
 from usage_pipeline.hermes.routes import vendor_of_model
 from usage_pipeline.ledger.reconcile_inputs import BilledSum
+from usage_pipeline.ledger.reconciled import CostFigure
 from usage_pipeline.pricing.quotes import PriceKey, PriceQuote, Quotes
 from usage_pipeline.pricing.rates import cost_usd, exact_arithmetic
 from usage_pipeline.pricing.variants import PriceVariant
@@ -35,30 +38,28 @@ COUNTED_UPSTREAM = "counted upstream"
 """The basis of a cost of 0: the calls are in the cost of the account that a proxy passed them on to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """An amount and what it rests on; ``usd`` None is not known. ``version``: of the prices behind a computed one."""
+Amount = CostFigure
+"""An amount and what it rests on, as it is stored."""
 
-    usd: Decimal | None = None
-    basis: str | None = None
-    version: str | None = None
+_NOT_KNOWN: Final = Amount()
 
 
 @dataclass(frozen=True, slots=True)
 class CellCost:
     """The costs of one cell, kept apart."""
 
-    counted: Amount = Amount()
-    billed: Amount = Amount()
-    computed: Amount = Amount()
-    hermes: Amount = Amount()
+    counted: Amount = _NOT_KNOWN
+    billed: Amount = _NOT_KNOWN
+    computed: Amount = _NOT_KNOWN
+    hermes: Amount = _NOT_KNOWN
 
 
 @dataclass(slots=True)
 class AccountBill:
     """One account's day: what was billed by cell, whether the bill is final, what its tokens cost by cell.
 
-    ``provider`` is who bills, ``route`` the one of the cells that it bills.
+    ``provider`` is who bills, ``route`` the one of the cells that it bills. ``versions`` are those of the prices behind
+    a cell's computed cost, ``asked_versions`` of every price that was asked for, known or not.
     """
 
     provider: str
@@ -71,6 +72,7 @@ class AccountBill:
     lines: list[tuple[CellKey, BilledSum]] = field(default_factory=list)
     bases: dict[CellKey, set[str]] = field(default_factory=lambda: defaultdict(set))
     versions: dict[CellKey, set[str]] = field(default_factory=lambda: defaultdict(set))
+    asked_versions: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -78,7 +80,7 @@ class DayBills:
     """Every account's day, and the price quotes that were used."""
 
     accounts: dict[tuple[str, str], AccountBill] = field(default_factory=dict)
-    quotes: set[PriceQuote] = field(default_factory=set)
+    quotes: dict[PriceKey, PriceQuote] = field(default_factory=dict)
 
     def of(self, key: CellKey) -> list[AccountBill]:
         """The accounts of whoever bills the cell."""
@@ -107,7 +109,10 @@ def bill_day(sides: DaySides, lines: list[BilledSum], prices: Quotes) -> DayBill
 
 
 def _account(bills: DayBills, biller: str, route: str, account: str) -> AccountBill:
-    return bills.accounts.setdefault((biller, account), AccountBill(biller, account, route))
+    found = bills.accounts.get((biller, account))
+    if found is None:
+        found = bills.accounts[biller, account] = AccountBill(biller, account, route)
+    return found
 
 
 def _account_of_slice(sides: DaySides, slice_id: int) -> tuple[FamilyDay, str]:
@@ -156,7 +161,7 @@ def _cell_of_line(cells: Mapping[tuple[str, str, str], CellKey], costs: FamilyDa
 def price_keys(key: CellKey, sides: CellSides) -> set[PriceKey]:
     """Every price that the costs of a cell may hang on."""
     of_provider = {
-        PriceKey(key.provider, vendors_name(row.model), PriceVariant(*row.variant)) for row in sides.provider_rows
+        PriceKey(key.provider, vendors_name(row.model), _variant(row.variant)) for row in sides.provider_rows
     }
     return of_provider | {PriceKey(key.provider, vendors_name(row.model), PriceVariant()) for row in sides.hermes_rows}
 
@@ -168,8 +173,9 @@ def _compute(bills: DayBills, key: CellKey, sides: CellSides, prices: Quotes, da
         if not any_positive(row.figures):
             bill.computed.setdefault(key, Decimal(0))
             continue
-        quote = prices.quote(key.provider, vendors_name(row.model), PriceVariant(*row.variant), day)
-        bills.quotes.add(quote)
+        quote = prices.quote(key.provider, vendors_name(row.model), _variant(row.variant), day)
+        bills.quotes[quote.key] = quote
+        bill.asked_versions.add(quote.version)
         amount, words, unpriced = _priced(quote, row.figures)
         if amount is None:
             bill.unpriced[key].update(unpriced)
@@ -178,6 +184,12 @@ def _compute(bills: DayBills, key: CellKey, sides: CellSides, prices: Quotes, da
                 bill.computed[key] = bill.computed.get(key, Decimal(0)) + amount
             bill.bases[key].add(words)
             bill.versions[key].add(quote.version)
+
+
+@lru_cache(maxsize=1024)
+def _variant(told: tuple[str | None, ...]) -> PriceVariant:
+    """The price variant of a row's dimensions; a day has many rows and few variants."""
+    return PriceVariant(*told)
 
 
 def _priced(quote: PriceQuote, figures: Figures) -> tuple[Decimal | None, str, set[str]]:
@@ -207,15 +219,15 @@ def cost_of_cell(
     with exact_arithmetic():
         billed = sum((bill.billed[one.key] for bill in lines), Decimal(0))
     final = all(bill.final for bill in lines)
-    shown = Amount(billed, "final" if final else "provisional") if lines else Amount()
+    shown = Amount(billed, "final" if final else "provisional") if lines else _NOT_KNOWN
     if not one.cell.provider_decides:
         # Where the biller's report of usage is missing, its final bill still is the cost.
-        of_hermes = hermes if one.decided.counted else Amount()
+        of_hermes = hermes if one.decided.counted else _NOT_KNOWN
         counted = Amount(billed, "billed") if lines and final and bill_counts else of_hermes
         return CellCost(counted=counted, billed=shown, hermes=hermes), frozenset()
     if not bill_counts:
         computed = _computed(one.key, accounts, _Estimate())
-        return CellCost(hermes if one.decided.counted else Amount(), shown, computed, hermes), frozenset()
+        return CellCost(hermes if one.decided.counted else _NOT_KNOWN, shown, computed, hermes), frozenset()
     beyond = _cost_beyond(one, bills, prices, day)
     missing = beyond.unpriced.union(*(bill.unpriced.get(one.key, ()) for bill in accounts))
     counted = _counted(one, accounts, beyond)
@@ -240,11 +252,13 @@ def _cost_beyond(one: DecidedCell, bills: DayBills, prices: Quotes, day: date) -
         for name in one.decided.explained
         if (more := one.decided.counted[name] - (one.cell.provider.get(name) or 0)) > 0
     }
+    if not figures:
+        return _Estimate()
     amount: Decimal | None = Decimal(0)
     bases, versions, unpriced = set[str](), set[str](), set[str]()
     for row, share in spread_over_rows(figures, one.sides.hermes_rows):
         quote = prices.quote(one.key.provider, vendors_name(row.model), PriceVariant(), day)
-        bills.quotes.add(quote)
+        bills.quotes[quote.key] = quote
         cost, words, without = _priced(quote, share)
         bases.add(f"stand-in at {words}")
         versions.add(quote.version)
@@ -258,7 +272,7 @@ def _computed(key: CellKey, accounts: list[AccountBill], beyond: _Estimate) -> A
     """What the provider's rows of the cell cost at list prices, and what counts beyond them."""
     of_cell = [bill for bill in accounts if key in bill.computed or key in bill.unpriced]
     if (not of_cell and not beyond.used) or beyond.amount is None or any(key in bill.unpriced for bill in of_cell):
-        return Amount()
+        return _NOT_KNOWN
     with exact_arithmetic():
         amount = sum((bill.computed[key] for bill in of_cell), beyond.amount)
     bases = beyond.bases.union(*(bill.bases.get(key, ()) for bill in of_cell))
@@ -283,7 +297,7 @@ def _counted(one: DecidedCell, accounts: list[AccountBill], beyond: _Estimate) -
     if beyond.used and not (accounts and all(bill.final for bill in accounts)):
         amounts.append(("estimate", beyond.amount))
     if not amounts:
-        return Amount()
+        return _NOT_KNOWN
     bases = {"unpriced" if usd is None else basis for basis, usd in amounts}
     # What is not known of one account does not undo another's bill.
     if "unpriced" in bases and not any(bill.final and one.key in bill.billed for bill in accounts):
@@ -303,7 +317,7 @@ def line_cells(sides: DaySides, bills: DayBills, *, bill_counts: bool) -> Mappin
             counted = sum((bill.billed[key] for bill in owners if bill.final), Decimal(0))
         counts = bill_counts and any(bill.final for bill in owners)
         cells[key] = CellCost(
-            counted=Amount(counted, "billed") if counts else Amount(),
+            counted=Amount(counted, "billed") if counts else _NOT_KNOWN,
             billed=Amount(billed, "final" if all(bill.final for bill in owners) else "provisional"),
         )
     return cells
@@ -312,17 +326,19 @@ def line_cells(sides: DaySides, bills: DayBills, *, bill_counts: bool) -> Mappin
 def _hermes_cost(rows: list[HermesShare]) -> Amount:
     """What Hermes says: actual where every row has it, else estimated where every row has that; included rows are 0.
 
-    None where a row that used something says nothing of its cost.
+    None where a row says nothing of its cost. Rows that used nothing and cost nothing are asked only where no other is.
     """
-    charged = [row for row in rows if not row.included]
-    if rows and not charged:
+    used = [row for row in rows if any_positive(row.figures) or row.actual_cost_usd or row.estimated_cost_usd]
+    telling = used or rows
+    charged = [row for row in telling if not row.included]
+    if telling and not charged:
         return Amount(Decimal(0), "included")
     for basis, amounts in (
-        ("actual", [(row.actual_cost_usd, row) for row in charged]),
-        ("estimated", [(row.estimated_cost_usd, row) for row in charged]),
+        ("actual", [row.actual_cost_usd for row in charged]),
+        ("estimated", [row.estimated_cost_usd for row in charged]),
     ):
-        known = [usd for usd, _ in amounts if usd is not None]
-        if known and all(usd is not None or not any_positive(row.figures) for usd, row in amounts):
+        known = [usd for usd in amounts if usd is not None]
+        if known and len(known) == len(amounts):
             with exact_arithmetic():
                 return Amount(sum(known, Decimal(0)), basis)
-    return Amount()
+    return _NOT_KNOWN

@@ -162,9 +162,9 @@ class Repricing:
         before = at_hand.costs(PricesInForce(in_force, _NothingElse()))
         after = at_hand.costs(self.prices_of(in_force))
         changes = {
-            quote.key: quote
-            for quote in after.bills.quotes
-            if quote != in_force.get(quote.key) and (quote.rates is not None or quote.key in in_force)
+            key: quote
+            for key, quote in after.bills.quotes.items()
+            if quote != in_force.get(key) and (quote.rates is not None or key in in_force)
         }
         effects = effects_by_price(at_hand, before, in_force, changes, _NothingElse())
         return RepricedDay(

@@ -9,7 +9,14 @@ from usage_pipeline.ledger.reconciled import ShareRow
 from usage_pipeline.measures import CACHE_WRITES
 from usage_pipeline.reconcile.cells import CellKey, HermesShare
 from usage_pipeline.reconcile.decision import Decided
-from usage_pipeline.reconcile.figures import CACHE_WRITE_GROUP, COMPARED, Figures, compared, parts_of
+from usage_pipeline.reconcile.figures import (
+    CACHE_WRITE_GROUP,
+    COMPARED,
+    Figures,
+    any_positive,
+    compared,
+    parts_of,
+)
 
 _UNSPLIT = "cache_write_unsplit"
 
@@ -35,6 +42,8 @@ def spread_over_rows(figures: Figures, rows: Sequence[HermesShare]) -> list[tupl
     Cache writes are spread as one group, and are unsplit then, as Hermes tells them. Raises :class:`InvariantError`
     ``conservation_broken`` where there is something to spread and no row.
     """
+    if not any_positive(figures):
+        return []
     ordered = sorted(rows, key=lambda row: row.event_id.bytes)
     parts: list[dict[str, int | None]] = [{} for _ in ordered]
     for name in COMPARED:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from sqlalchemy import Connection
 
@@ -25,7 +25,7 @@ from usage_pipeline.ledger.reconcile_inputs import (
     slices_of_days,
 )
 from usage_pipeline.ledger.workspaces import Workspace
-from usage_pipeline.measures import EVENT_MEASURES, LEVELS, RECONCILED_MEASURES
+from usage_pipeline.measures import LEVELS, RECONCILED_MEASURES
 from usage_pipeline.normalise.hermes_days import HERMES_DAYS, HERMES_HOURS
 from usage_pipeline.providers.contract import Provider
 from usage_pipeline.reconcile.aliases import canonical_model
@@ -40,12 +40,12 @@ from usage_pipeline.reconcile.families import (
     family_of_cell,
     provider_families,
 )
-from usage_pipeline.reconcile.figures import Figures, add
+from usage_pipeline.reconcile.figures import Figures, add, add_to
 from usage_pipeline.reconcile.hermes_rows import HERMES_FAMILY, HERMES_REPORTS, call_time_halves, sort_hermes_rows
 from usage_pipeline.settings import Settings
 from usage_pipeline.utc_days import day_end
 
-_SUMMED = tuple(name for name in RECONCILED_MEASURES if name not in LEVELS)
+_SUMMED = frozenset(RECONCILED_MEASURES) - LEVELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class DaySides:
         and every other that its rows name.
         """
         family = self.family_of(key)
-        if family is None:
+        if family is None or not family.passed_on_to:
             return frozenset()
         sides = self.cells.get(key) or self.shadowed.get(key)
         return (frozenset({key.provider}) & family.passed_on_to) | (sides.passed_on_to if sides else frozenset())
@@ -137,8 +137,7 @@ class DaySides:
         """P: 0 where nothing was used of what every row has, None where the provider does not report."""
         if family is None or not family.known or reports is None:
             return {}
-        zero: Figures = dict.fromkeys(sorted(reports.always & set(RECONCILED_MEASURES)), 0)
-        return add(zero, sides.provider_before, sides.provider_after, sides.levels)
+        return add(reports.nothing_used, sides.provider_before, sides.provider_after, sides.levels)
 
     def _hermes_figures(self, sides: CellSides) -> Figures | None:
         """H: None where no batch covers the day; of a cell with rows, None for what none of its rows tells."""
@@ -209,7 +208,7 @@ class _ProviderRows:
     ) -> None:
         self._keys = keys
         self.cells: dict[CellKey, CellSides] = {}
-        self.counted: Figures = {}
+        self.counted: dict[str, int | None] = {}
         sums = [(family, list(provider_sums(connection, count_rules(family)))) for family in families.values()]
         self.without_model = frozenset(family.key for family, rows in sums if _model_not_asked(family, rows))
         for family, rows in sums:
@@ -222,32 +221,30 @@ class _ProviderRows:
         model = "" if family.key in self.without_model else canonical_model(reported)
         vendor = family.key.provider if family.role == "vendor" else _vendor(reported, upstream)
         key = CellKey(vendor, family.route, family.key.family, model)
-        return self.cells.setdefault(key, CellSides(key))
+        found = self.cells.get(key)
+        if found is None:
+            found = self.cells[key] = CellSides(key)
+        return found
 
     def _add_sum(self, family: FamilyDay, row: ProviderSum) -> None:
         sides = self._sides(family, row.upstream, row.model or "")
         feed_id = family.slices[row.slice_id].feed_id
-        everything = dict(zip(EVENT_MEASURES, row.figures, strict=True))
-        figures = {name: everything[name] for name in _SUMMED}
+        figures = {name: value for name, value in row.figures.items() if name in _SUMMED}
         if row.shadowed:
-            sides.shadowed_by_feed[feed_id] = add(sides.shadowed_by_feed.get(feed_id, {}), figures)
+            add_to(sides.shadowed_by_feed.setdefault(feed_id, {}), figures)
             sides.passed_on_to |= family.passed_on_to & {row.upstream}
             return
-        self.counted = add(self.counted, figures)
-        sides.counted_by_feed[feed_id] = add(sides.counted_by_feed.get(feed_id, {}), figures)
-        sides.provider_rows.append(PricedSum(self._keys[feed_id].account, row.model or "", row.variant, everything))
-        if row.after_cut:
-            sides.provider_after = add(sides.provider_after, figures)
-        else:
-            sides.provider_before = add(sides.provider_before, figures)
+        add_to(self.counted, figures)
+        add_to(sides.counted_by_feed.setdefault(feed_id, {}), figures)
+        sides.provider_rows.append(PricedSum(self._keys[feed_id].account, row.model or "", row.variant, row.figures))
+        add_to(sides.provider_after if row.after_cut else sides.provider_before, figures)
 
     def _add_levels(self, connection: Connection, family: FamilyDay) -> None:
         """Levels are added over the projects of an account at one instant, never over time."""
         for row in level_sums(connection, count_rules(family)):
             account = self._keys[family.slices[row.slice_id].feed_id].account
             cell = self._sides(family, row.upstream, row.model or "")
-            instants: dict[datetime, Figures] = cell.peaks.setdefault(account, {})
-            instants[row.window_start] = add(instants.get(row.window_start, {}), row.figures)
+            add_to(cell.peaks.setdefault(account, {}).setdefault(row.window_start, {}), row.figures)
 
 
 def _vendor(model: str, upstream: str | None) -> str:

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from usage_pipeline.service import cron
+from usage_pipeline.service.access import check_routes
 from usage_pipeline.service.answers import JsonAnswer
 from usage_pipeline.service.edge import Edge
 from usage_pipeline.service.health import readiness
@@ -35,6 +36,9 @@ from usage_pipeline.service.openapi import (
     completed,
     describe,
 )
+from usage_pipeline.service.openapi_usage import add_security
+from usage_pipeline.service.page.routes import add_page
+from usage_pipeline.service.readings import add_readings
 from usage_pipeline.service.runtime import ServiceRuntime
 from usage_pipeline.service.threads import Threads
 from usage_pipeline.telemetry.metrics import StoreMetrics
@@ -58,8 +62,9 @@ def build_app(runtime_source: RuntimeSource, *, on_loopback: bool = False) -> Fa
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with runtime_source() as runtime:
-            threads = Threads()
-            app.state.runtime, app.state.threads = runtime, threads
+            # Readers have threads of their own: no chart keeps a batch of Hermes waiting.
+            threads, readers = Threads(), Threads()
+            app.state.runtime, app.state.threads, app.state.readers = runtime, threads, readers
             app.state.metrics = StoreMetrics(runtime.engine, runtime.settings, runtime.clock)
             app.state.on_loopback = on_loopback
             if runtime.settings.cron_secret is not None:
@@ -67,12 +72,13 @@ def build_app(runtime_source: RuntimeSource, *, on_loopback: bool = False) -> Fa
             try:
                 yield
             finally:
+                readers.close()
                 threads.close()
 
     app = FastAPI(
         title="Usage pipeline",
         version=VERSION,
-        description="Takes in what Hermes installs used.",
+        description="Takes in what Hermes installs used, and tells what counts, what it cost, and why.",
         lifespan=lifespan,
         docs_url=None,  # those pages load their scripts from other hosts
         redoc_url=None,
@@ -81,6 +87,9 @@ def build_app(runtime_source: RuntimeSource, *, on_loopback: bool = False) -> Fa
     app.add_middleware(Edge)
     app.add_exception_handler(HTTPException, _as_json)
     _add_routes(app)
+    add_readings(app)
+    add_page(app)
+    check_routes(app.routes)
     app.openapi = lambda: _description(app)  # type: ignore[method-assign]
     return app
 
@@ -149,9 +158,8 @@ def _add_routes(app: FastAPI) -> None:
 
 def _description(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
-        app.openapi_schema = completed(
-            get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        )
+        made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        app.openapi_schema = add_security(completed(made))
     return app.openapi_schema
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import exc
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from usage_pipeline.errors import UsagePipelineError
+from usage_pipeline.errors import InvariantError, UsagePipelineError
 from usage_pipeline.service.answers import RETRY_SECONDS, RefusedRequestError
 
 access_log = logging.getLogger("usage_pipeline.service.access")
@@ -65,6 +65,9 @@ class Edge:
 def _as_refusal(error: Exception) -> RefusedRequestError:
     if isinstance(error, RefusedRequestError):
         return error
+    if isinstance(error, InvariantError):
+        _log.error("%s", error.line())
+        return RefusedRequestError(500, error.code, "A fault of this program. Ask the operator to look at its log.")
     if isinstance(error, UsagePipelineError):  # what the ledger raises on purpose: the store is away
         _log.error("%s", error.line())
         return _store_unavailable()

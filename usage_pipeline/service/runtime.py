@@ -16,6 +16,7 @@ from usage_pipeline.errors import TransientError
 from usage_pipeline.ledger.migrate import fit_schema, head_revision
 from usage_pipeline.ledger.server import acquire, connect_engine
 from usage_pipeline.ledger.settings_log import record_settings
+from usage_pipeline.service.day_groups import DayGroups
 from usage_pipeline.settings import Settings
 
 STATEMENT_SECONDS_MAX: Final = 15
@@ -26,14 +27,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServiceRuntime:
-    """The engine (its pool is the service's own), the settings, a clock (UTC), the schema that this code needs, and the
-    environment that the settings came from."""
+    """The engine (its pool is the service's own), the settings, a clock (UTC), the schema that this code needs, the
+    environment that the settings came from, and the days that were summed before."""
 
     engine: Engine
     settings: Settings
     clock: Callable[[], datetime]
     schema_needed: str
     environ: Mapping[str, str] = field(repr=False)
+    day_groups: DayGroups = field(default_factory=DayGroups, repr=False)
 
 
 @contextmanager
@@ -44,6 +46,7 @@ def open_service_runtime(environ: Mapping[str, str]) -> Iterator[ServiceRuntime]
     starts and says on ``/readyz`` that it is not ready. Raises ``schema_outdated`` and ``setting_malformed``.
     """
     settings = Settings.from_environment(environ)
+    settings.check_tokens()
     now(environ)  # a malformed USAGE_NOW is told at the start, not by the first request
     with acquire(environ) as server:
         engine = connect_engine(

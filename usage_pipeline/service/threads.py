@@ -11,7 +11,7 @@ from typing import Final, ParamSpec, TypeVar
 from usage_pipeline.service.answers import RETRY_SECONDS, RefusedRequestError
 
 THREADS: Final = 4
-"""Also the most connections that the service has open: each thread uses one at a time."""
+"""Of each pool. There is one for senders and one for readers; each thread has one connection open at a time."""
 
 BODIES_MAX: Final = 32
 

@@ -33,7 +33,7 @@ _TOKEN_LIKE: Final = re.compile(r"(?=[^.]*\d)[^.:]{8,}|[^.:]{20,}")
 _PATTERNS: Final = (
     # A key with one of the usual prefixes, also one that a provider masked in part.
     (re.compile(r"\b(?:sk|rk|pk|xox[a-z]|gh[a-z]|glpat)[-_][A-Za-z0-9_*.•-]{8,}"), MASK),
-    (re.compile(r"\b(uph_[0-9a-f]{10})_[0-9A-Za-z]{8,}"), rf"\1_{MASK}"),
+    (re.compile(r"\b(up[hrs]_[0-9a-f]{10})_[0-9A-Za-z]{8,}"), rf"\1_{MASK}"),
     (re.compile(r"\b(bearer|basic)\s+(?!\[redacted\])[^\s,;\"']+", re.IGNORECASE), rf"\1 {MASK}"),
     (re.compile(r"(?<=://)[^\s/@\"']+@"), f"{MASK}@"),
     (
@@ -69,7 +69,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """``text`` without its secrets."""
-        for known in (*_longest_first(_remembered), *self._known):
+        for known in _longest_first((*_remembered, *self._known)):
             if known in text:
                 text = text.replace(known, MASK)
         for pattern, mask in _PATTERNS:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import timedelta
 
 import pytest
 
 from usage_pipeline.alerts.causes import CAUSES, DATA_STALE, RUN_FAILED, WINDOW_MISSING
 from usage_pipeline.alerts.message import ALERTS_MAX
 from usage_pipeline.errors import InvalidInputError, PermanentError
+from usage_pipeline.ledger.alerts import delete_alerts, old_alerts
 from usage_pipeline_tests.alerts.conftest import START, Desk, condition
 from usage_pipeline_tests.alerts.loopback import LoopbackReceiver, receiving
 
@@ -84,6 +86,19 @@ def test_one_that_comes_back_long_after_is_a_new_alert(desk: Desk, receiver: Loo
     desk.tick(40, condition())
     assert len(receiver.got) == 3
     assert [alert.state.recovered_at is None for alert in desk.alerts()] == [True, False]
+
+
+def test_only_what_was_over_before_an_instant_is_old(desk: Desk, receiver: LoopbackReceiver) -> None:
+    desk.tick(0, condition("old"), condition("newer"), condition("open"))
+    desk.tick(1, condition("newer"), condition("open"))
+    desk.tick(2, condition("open"))
+    with desk.engine.begin() as connection:
+        before = START + timedelta(minutes=2)
+        rows, size = old_alerts(connection, before)
+        assert (rows, size > 0) == (1, True)
+        assert delete_alerts(connection, before) == 1
+    assert {alert.state.place for alert in desk.alerts()} == {"newer", "open"}
+    assert all(set(alert.deliveries) == {"json"} for alert in desk.alerts())
 
 
 def test_a_receiver_that_refuses_is_told_again_until_it_accepts(desk: Desk, receiver: LoopbackReceiver) -> None:

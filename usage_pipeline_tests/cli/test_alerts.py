@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from usage_pipeline.alerts.causes import WINDOW_MISSING
 from usage_pipeline.alerts.tick import run_tick
 from usage_pipeline.settings import Settings
 from usage_pipeline_tests.alerts.conftest import condition
@@ -46,6 +47,35 @@ def test_open_alerts_are_listed_with_who_was_told(
     assert (listed["cause"], listed["where"], listed["notified_at"]) == ("key_refused", "acme.openai.main", None)
     assert {one["receiver"]: one["attempts"] for one in listed["deliveries"]} == {"json": 1, "json-2": 2}
     assert "canary" not in table + str(listed)
+
+
+def test_whom_nobody_is_to_tell_and_who_is_tried_later_is_listed(command: CommandLine, engine: sa.Engine) -> None:
+    told = {"USAGE_ALERT_URLS": "json://127.0.0.1:9/x", "USAGE_ALERT_SEVERITIES": "error"}
+    settings = Settings.from_environment(told)
+    grave, quiet = condition(since=START), condition("quiet", since=START, cause=WINDOW_MISSING)
+    for seconds in (0, 1, 2):
+        later = [condition("later", since=START)] * (seconds == 2)
+        run_tick(engine, [grave, quiet, *later], settings, told, START + timedelta(seconds=seconds))
+    listed = {one["where"]: one for one in command.done("alerts", "list", "--json").json}
+    assert (listed["quiet"]["quiet"], listed["quiet"]["deliveries"]) == (True, [])
+    (waiting,) = listed["later"]["deliveries"]
+    assert (waiting["attempts"], waiting["accepted_at"]) == (0, None)
+    table = " ".join(command.done("alerts", "list").out.split())
+    assert "nobody, by" in table
+    assert "json: NOT yet" in table
+
+
+def test_one_wrong_entry_keeps_no_test_message_from_the_others(
+    command: CommandLine, receiver: LoopbackReceiver
+) -> None:
+    command.environ["USAGE_ALERT_URLS"] = f"nonsense://canary {receiver.url} env:NOT_THERE"
+    outcome = command("alerts", "test")
+    assert outcome.exit_code != 0
+    assert "json: accepted" in outcome.out
+    assert "entry 1 is no URL" in outcome.err
+    assert "entry 3, env:NOT_THERE" in outcome.out
+    assert "canary" not in outcome.out + outcome.err
+    assert len(receiver.got) == 1
 
 
 def test_a_test_message_says_who_accepted_it(command: CommandLine, receiver: LoopbackReceiver) -> None:

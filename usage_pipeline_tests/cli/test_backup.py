@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from usage_pipeline.ledger import migrate
+from usage_pipeline.ledger.backup.aside import set_aside
 from usage_pipeline.ledger.backup.manifest import TableContent, table_contents
 from usage_pipeline.ledger.server import connect_engine
 from usage_pipeline_tests.cli.conftest import CommandLine
@@ -106,6 +107,49 @@ def test_what_does_not_verify_puts_back_what_was_there(
     told = command.refused("restore_differs", "restore", str(saved), "--replace", "--yes", exit_code=1)
     assert "usage_events" in told
     assert held(migrated_database) == before
+
+
+def killed(url: str, *then: str) -> None:
+    """Leave the database as a restore does that was killed: after it put aside what was there, and ``then``."""
+    engine = connect_engine(url)
+    with engine.begin() as connection:
+        set_aside(connection)
+        for statement in then:
+            connection.execute(sa.text(statement))
+    engine.dispose()
+
+
+def test_a_restore_that_was_killed_before_anything_came_is_undone_by_the_next(
+    command: CommandLine, saved: Path, migrated_database: str
+) -> None:
+    before = held(migrated_database)
+    killed(migrated_database)
+    for words in (["workspace", "add", "later"], ["db", "upgrade"], ["backup", str(saved.with_name("other"))]):
+        command.refused("restore_cut_off", *words, exit_code=1)
+    command.refused("nothing_restored", "restore", "--keep", "--yes")
+    command.refused("database_not_empty", "restore", str(saved))
+    assert held(migrated_database) == before
+    command.refused("no_restore_cut_off", "restore", "--undo", "--yes")
+
+
+def test_after_a_restore_that_was_killed_a_person_says_which_rows_stay(
+    command: CommandLine, saved: Path, migrated_database: str
+) -> None:
+    before = held(migrated_database)
+    came = ("CREATE TABLE public.later (id int)", "INSERT INTO public.later VALUES (1)")
+    killed(migrated_database, *came)
+    told = command.refused("restore_cut_off", "restore", str(saved), "--replace", "--yes", exit_code=1)
+    assert "restore --undo" in told
+    assert "restore --keep" in told
+    assert command("restore", "--undo", given="no\n").exit_code == 2
+    assert set(held(migrated_database)) == {"later"}
+    command.done("restore", "--undo", "--yes")
+    assert held(migrated_database) == before
+    killed(migrated_database, *came)
+    command.done("restore", "--keep", "--yes")
+    kept = held(migrated_database)
+    assert (kept["later"].rows, kept["workspaces"].rows, kept["audit_log"].rows) == (1, 0, 1)
+    command.refused("restore_unclear", "restore", str(saved), "--undo")
 
 
 def test_a_restore_disturbs_nobody(command: CommandLine, saved: Path, migrated_database: str) -> None:

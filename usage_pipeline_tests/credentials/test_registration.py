@@ -16,6 +16,7 @@ from usage_pipeline.credentials.registration import (
     SecretSource,
     refuse_secret_of_another_workspace,
     register_key,
+    replace_secret,
 )
 from usage_pipeline.credentials.sealing import SealingError
 from usage_pipeline.credentials.secret import Secret
@@ -91,6 +92,29 @@ def test_a_cut_secret_does_not_open(engine: sa.Engine, rings: KeyRingSource) -> 
     assert key.secret_sealed is not None
     with pytest.raises(SealingError, match="sealed_secret_cut"):
         reveal(dataclasses.replace(key, secret_sealed=key.secret_sealed[:-1]), rings.existing(), {})
+
+
+def test_no_new_key_is_made_where_it_would_not_open_what_is_sealed(engine: sa.Engine, tmp_path: Path) -> None:
+    registered(engine, KeyRingSource({}, tmp_path / "home"), request_for(Secret(TEXT)))
+    without = KeyRingSource({}, tmp_path / "other")
+    for made in (request_for(Secret(f"{TEXT}-2"), name="second"), request_for(Secret(TEXT), workspace="globex")):
+        with pytest.raises(PermanentError, match=r"encryption_key_missing.*acme\.openai\.main") as caught:
+            registered(engine, without, made)
+        assert "USAGE_ENCRYPTION_KEYS" in caught.value.remedy
+    with engine.begin() as connection, pytest.raises(PermanentError, match="encryption_key_missing"):
+        replace_secret(connection, "acme.openai.main", Secret(f"{TEXT}-2"), without, {}, NOW)
+    assert not (tmp_path / "other").exists()
+    registered(engine, without, request_for(SecretReference.parse("env:OPENAI_ADMIN_KEY"), name="referred"))
+    assert len(list_provider_keys_of(engine)) == 2
+    new_one = KeyRingSource({"USAGE_ENCRYPTION_KEYS": f"new:{'A' * 43}="}, tmp_path / "other")
+    with engine.begin() as connection:
+        renewed = replace_secret(connection, "acme.openai.main", Secret(f"{TEXT}-2"), new_one, {}, NOW).key
+    assert reveal(renewed, new_one.existing(), {}) == Secret(f"{TEXT}-2")
+
+
+def list_provider_keys_of(engine: sa.Engine) -> list[str]:
+    with engine.connect() as connection:
+        return [key.slug for key in list_provider_keys(connection)]
 
 
 def test_a_refused_request_makes_no_key_file(engine: sa.Engine, tmp_path: Path) -> None:

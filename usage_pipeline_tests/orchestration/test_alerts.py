@@ -14,6 +14,7 @@ from usage_pipeline.ledger.alerts import StoredAlert, list_alerts
 from usage_pipeline.orchestration.alerts import alerts
 from usage_pipeline.orchestration.partitions import DaySpan, day_range_tags
 from usage_pipeline.orchestration.resources import RuntimeResource
+from usage_pipeline.orchestration.run_conditions import updated
 from usage_pipeline.sandbox import SandboxServer
 from usage_pipeline.settings import Settings
 from usage_pipeline_tests.alerts.loopback import LoopbackReceiver, receiving
@@ -120,6 +121,21 @@ def test_a_failed_run_is_told_and_over_when_its_days_were_made(watched: Watched,
     assert watched.open("run_failed") == {}
 
 
+def test_a_failed_pull_of_days_that_are_final_is_over_when_the_key_answers_again(
+    watched: Watched, sandbox: SandboxServer
+) -> None:
+    pipeline = watched.pipeline
+    assert pipeline.pull().success  # days that settled long ago
+    pipeline.execute("UPDATE provider_keys SET base_url = 'http://127.0.0.1:9' WHERE provider = 'openai'")
+    assert not pipeline.pull().success
+    watched.tick()
+    assert watched.open("run_failed")
+    pipeline.execute("UPDATE provider_keys SET base_url = :url WHERE provider = 'openai'", url=sandbox.openai_base_url)
+    assert pipeline.pull(span=DaySpan(day(3), day(4))).success  # no day that failed
+    watched.tick()
+    assert watched.open("run_failed") == {}
+
+
 def test_a_lost_cursor_changes_nothing(watched: Watched) -> None:
     watched.pipeline.execute("UPDATE provider_keys SET base_url = 'http://127.0.0.1:9' WHERE provider = 'openai'")
     watched.pipeline.pull()
@@ -127,6 +143,7 @@ def test_a_lost_cursor_changes_nothing(watched: Watched) -> None:
     before = [alert.state.occurrence_count for alert in watched.alerts()]
     told = len(watched.receiver.got)
     watched.cursor = None
+    assert watched.pipeline.execute("DELETE FROM alert_looks") == 1
     watched.tick()
     assert [alert.state.occurrence_count for alert in watched.alerts()] == before
     assert len(watched.receiver.got) == told
@@ -181,6 +198,29 @@ def test_a_tick_fails_where_a_receiver_refuses_and_is_done_again(watched: Watche
     watched.receiver.status = 200
     assert "told" in watched.tick().skip_message
     assert len(watched.receiver.got) == 1
+
+
+def test_a_receiver_that_refuses_holds_no_looking_back(watched: Watched) -> None:
+    pipeline = watched.pipeline
+    watched.receiver.status = 500
+    pipeline.execute("UPDATE provider_keys SET base_url = 'http://127.0.0.1:9' WHERE provider = 'openai'")
+    for _ in range(2):
+        assert not pipeline.pull().success
+        with pytest.raises(dg.Failure, match="alerts_not_accepted"):
+            watched.tick()
+        newest = max(updated(record) for record in watched.instance.get_run_records())
+        assert pipeline.scalar("SELECT looked_until FROM alert_looks") == newest
+    (alert,) = [alert for alert in watched.alerts() if alert.state.cause == "run_failed"]
+    assert alert.state.occurrence_count == 2
+
+
+def test_what_another_instance_looked_at_is_not_taken_for_looked_at(watched: Watched) -> None:
+    pipeline = watched.pipeline
+    pipeline.execute("INSERT INTO alert_looks VALUES ('another', now() + interval '1 hour')")
+    pipeline.execute("UPDATE provider_keys SET base_url = 'http://127.0.0.1:9' WHERE provider = 'openai'")
+    pipeline.pull()
+    watched.tick()
+    assert watched.open("run_failed").keys() == {f"raw_provider_pulls of {OPENAI}"}
 
 
 def test_without_a_url_no_tick_fails(watched: Watched) -> None:

@@ -4,14 +4,20 @@ from decimal import Decimal
 from typing import Any
 
 import dagster as dg
+import psycopg
 import pytest
+import sqlalchemy as sa
 
+from usage_pipeline import stages
+from usage_pipeline.errors import InvariantError, PermanentError, TransientError
 from usage_pipeline.ledger.feed_settings import disable_feed
 from usage_pipeline.ledger.provider_keys import get_provider_key
 from usage_pipeline.measures import TOKEN_CLASSES
 from usage_pipeline.orchestration.failures import readable_failures
-from usage_pipeline.orchestration.partitions import DaySpan
+from usage_pipeline.orchestration.partitions import DaySpan, day_range_tags
+from usage_pipeline.orchestration.run_tags import FROM_COMMAND
 from usage_pipeline.sandbox import Fault, FaultKind, SandboxServer
+from usage_pipeline.stages import Runtime
 from usage_pipeline_tests.orchestration.conftest import DAYS, NOW, OPENAI, Pipeline, day
 
 _CANARY = "sk-admin-CANARY-0123456789"
@@ -162,6 +168,72 @@ def test_only_what_may_pass_by_itself_is_tried_again(
         pull_days(pipeline.runtime, OPENAI, day(0), day(1))
     assert failed.value.allow_retries is retried
     assert failed.value.__cause__ is None
+
+
+_STAGES = {
+    "hermes_rollups": "settle_hermes_days",
+    "usage_events": "normalise_usage",
+    "billed_costs": "normalise_bills",
+    "reconciled_usage": "reconcile_days",
+}
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries follow at once."""
+    monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda _policy, _attempt: 0)
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_what_comes_after_the_pulls_is_tried_again_when_its_connection_was_lost(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost_once(stage: Any) -> Any:
+        losses = [True]
+
+        def run(runtime: Runtime, days: Any) -> Any:
+            if losses:
+                losses.clear()
+                with runtime.engine.begin() as connection:
+                    connection.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+            return stage(runtime, days)
+
+        return run
+
+    for stage in _STAGES.values():
+        monkeypatch.setattr(stages, stage, lost_once(getattr(stages, stage)))
+    result = pipeline.process(DaySpan(day(0), day(1)))
+    assert result.success
+    assert {asset: result.retry_attempts_for_node(asset) for asset in _STAGES} == dict.fromkeys(_STAGES, 1)
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (PermanentError("schema_outdated", "made up"), 1),
+        (InvariantError("made_up", "made up"), 1),
+        (psycopg.errors.SerializationFailure("made up"), 3),
+        (TransientError("made_up", "made up"), 3),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_permanent_failure_is_not_tried_again_and_another_not_for_ever(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, error: Exception, tries: int
+) -> None:
+    calls = []
+
+    def fail(*_: Any) -> Any:
+        calls.append(1)
+        raise error
+
+    monkeypatch.setattr(stages, "settle_hermes_days", fail)
+    assert not pipeline.process(DaySpan(day(0), day(1)), ["hermes_rollups"]).success
+    assert len(calls) == tries
+    calls.clear()
+    from_command = {**day_range_tags(DaySpan(day(0), day(1))), FROM_COMMAND: "true"}
+    assert not pipeline.run(["hermes_rollups"], from_command).success
+    assert len(calls) == 1
 
 
 def test_an_unexpected_error_is_one_line_without_its_text() -> None:

@@ -48,14 +48,16 @@ def test_everything_in_the_ui_says_what_it_is_for() -> None:
     graph = loaded.resolve_asset_graph()
     for key in graph.materializable_asset_keys:
         node = graph.get(key)
-        assert node.group_name in {"sources", "canonical", "reconciled"}
+        assert node.group_name in {"sources", "canonical", "reconciled", "exports"}
         assert node.owners
         assert node.kinds
         assert node.tags["layer"]
         description = " ".join((node.description or "").split())
-        for words in ("**A row** is", "**A partition** is one UTC day", "**Runs**", "**If it fails**"):
+        partition = f"**A partition** is one UTC {'month' if node.group_name == 'exports' else 'day'}"
+        for words in ("**A row** is", partition, "**Runs**", "**If it fails**"):
             assert words in description, (key, words)
-        assert {"dagster/table_name", "dagster/column_schema", "dagster/code_references"} <= set(node.metadata)
+        assert {"dagster/column_schema", "dagster/code_references"} <= set(node.metadata)
+        assert ("dagster/table_name" in node.metadata) == (node.group_name != "exports")
         paths = [value.value for name, value in node.metadata.items() if name.startswith("read_")]
         assert paths
         assert all((CHECKOUT / str(path)).is_file() for path in paths)
@@ -73,7 +75,7 @@ def test_the_store_s_address_is_shown_without_user_or_password(monkeypatch: pyte
     graph = build_defs().resolve_asset_graph()
     told = {key.to_user_string(): graph.get(key).metadata for key in graph.materializable_asset_keys}
     assert told["raw_provider_pulls"]["dagster/uri"] == "postgresql://db.example:5433/usage#raw_pages"
-    assert all("dagster/uri" in metadata for metadata in told.values())
+    assert all("dagster/uri" in metadata for metadata in told.values() if "dagster/table_name" in metadata)
     assert canary not in str(told)
     monkeypatch.setenv("USAGE_DATABASE_URL", f"not an address {canary}")
     assert "dagster/uri" not in build_defs().resolve_asset_graph().get(dg.AssetKey("usage_events")).metadata

@@ -42,6 +42,16 @@ def test_only_crashed_runs_are_started_again_and_what_they_held_is_freed(path: s
     assert settings["telemetry"] == {"enabled": False}
 
 
+def test_the_page_tells_how_long_a_run_that_died_is_taken_for_one_under_way() -> None:
+    told = " ".join((_CHECKOUT / "docs" / "operations.md").read_text(encoding="utf-8").split())
+    here, deployed = (_settings(path)["run_monitoring"] for path in (_HERE, _DEPLOYED))
+    starting = [one["start_timeout_seconds"] // 60 for one in (here, deployed)]
+    assert f"fails after {starting[0]} minutes ({starting[1]} with `deploy/dagster.yaml`)" in told
+    for settings in (here, deployed):
+        assert f"after {settings['max_runtime_seconds'] // 3600} hours (`max_runtime_seconds`)" in told
+        assert f"free {settings['free_slots_after_run_end_seconds'] // 60} minutes after its end" in told
+
+
 @pytest.mark.parametrize("path", [_HERE, _DEPLOYED])
 def test_pulls_leave_room_for_what_processes_them(path: str) -> None:
     concurrency = _settings(path)["concurrency"]
@@ -75,4 +85,5 @@ def test_an_instance_opened_here_has_the_settings_of_the_file(tmp_path: Path) ->
         assert instance.run_retries_enabled
         assert instance.get_settings("run_retries")["retry_on_asset_or_op_failure"] is False
         assert instance.run_monitoring_enabled
+        assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] == 300
         assert instance.event_log_storage.get_pool_config().pool_granularity.value == "run"

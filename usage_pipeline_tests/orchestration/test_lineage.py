@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import dagster as dg
 import pytest
 
-from usage_pipeline.definitions import build_defs
+from usage_pipeline.definitions import STAGES, build_defs
 from usage_pipeline.measures import EVENT_DIMENSIONS, EVENT_MEASURES, RECONCILED_MEASURES
 from usage_pipeline.orchestration.lineage import (
     BILLED_COSTS_LINEAGE,
@@ -57,8 +57,7 @@ def test_a_column_says_what_it_is_made_from_since_the_ui_draws_no_lineage_of_col
 
 def test_the_columns_and_types_are_those_of_the_tables(pipeline: Pipeline) -> None:
     graph = pipeline.defs.resolve_asset_graph()
-    for key in graph.materializable_asset_keys:
-        metadata = graph.get(key).metadata
+    for metadata in (graph.get(stage.key).metadata for stage in STAGES):
         stored = pipeline.scalar(
             "SELECT jsonb_object_agg(column_name, data_type) FROM information_schema.columns"
             " WHERE table_schema = current_schema() AND table_name = :table",

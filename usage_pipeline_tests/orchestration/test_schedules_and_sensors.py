@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 from usage_pipeline.errors import InvalidInputError, PermanentError
 from usage_pipeline.ledger.feed_settings import disable_feed
 from usage_pipeline.ledger.provider_keys import get_provider_key, store_secret
+from usage_pipeline.orchestration import sensors
 from usage_pipeline.orchestration.partitions import PROVIDER_KEYS
 from usage_pipeline.orchestration.resources import RuntimeResource
 from usage_pipeline.orchestration.schedules import build_schedules
@@ -201,6 +203,50 @@ def test_a_hermes_batch_requests_its_days_until_they_are_settled(
 
     settle_hermes_days(pipeline.runtime, [datetime(2025, 3, n, tzinfo=UTC).date() for n in range(1, 13)])
     assert _ranges(_sense(new_hermes_batches, pipeline, instance).run_requests) == [("2025-02-26", "2025-02-28")]
+
+
+def test_days_of_hermes_that_a_run_did_not_settle_are_requested_again_later_each_time(
+    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = _sense(new_hermes_batches, pipeline, instance).run_requests
+    attempts = {first.run_key}
+    later = time.time()
+    for pause in (sensors.RETRY_SECONDS, 2 * sensors.RETRY_SECONDS):
+        run = instance.create_run_for_job(pipeline.defs.resolve_job_def("settle_hermes"), tags=dict(first.tags))
+        monkeypatch.setattr(sensors.time, "time", lambda: later)  # noqa: B023
+        assert _sense(new_hermes_batches, pipeline, instance).run_requests == []
+        instance.report_run_failed(run)
+        later = _ended(instance, run) + pause - 1
+        assert _sense(new_hermes_batches, pipeline, instance).run_requests == []
+        later += 2
+        (again,) = _sense(new_hermes_batches, pipeline, instance).run_requests
+        assert again.tags == first.tags
+        attempts.add(again.run_key)
+    assert len(attempts) == 3  # Dagster starts no second run for a key that it knows
+
+
+def _ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float:
+    (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
+    return record.update_timestamp.timestamp()
+
+
+def test_a_hermes_batch_of_any_age_is_found_once_an_hour_and_whenever_the_cursor_is_lost(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    pipeline.execute("UPDATE hermes_batches SET received_at = received_at - interval '300 days'")
+
+    def tick(cursor: str | None) -> Any:
+        resources = {"runtime": RuntimeResource(pipeline.runtime)}
+        context = dg.build_sensor_context(instance, cursor=cursor, definitions=pipeline.defs, resources=resources)
+        return new_hermes_batches.evaluate_tick(context)
+
+    found = tick(None)
+    assert len(found.run_requests) == 1
+    assert float(found.cursor) == pytest.approx(time.time(), abs=60)
+    soon = tick(found.cursor)
+    assert (soon.run_requests, soon.cursor) == ([], found.cursor)
+    for cursor in ("of another release", str(time.time() - sensors.WHOLE_INBOX_SECONDS), str(time.time() + 9999)):
+        assert len(tick(cursor).run_requests) == 1
 
 
 def test_what_asks_no_provider_runs_without_being_turned_on_and_nothing_else_does() -> None:

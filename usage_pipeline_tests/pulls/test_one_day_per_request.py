@@ -17,7 +17,7 @@ from usage_pipeline.measures import EVENT_DIMENSIONS, EVENT_MEASURES
 from usage_pipeline.normalise.stored_answers import whole_buckets
 from usage_pipeline.providers.contract import Bucket, ContractBrokenError, Drift, Endpoint, Page, PageQuery, UsageRow
 from usage_pipeline.providers.openai import OpenAI
-from usage_pipeline.pulls.fetch import FetchedRange, fetch_range
+from usage_pipeline.pulls.fetch import EMPTY_PAGES_MAX, FetchedRange, fetch_range
 from usage_pipeline.pulls.ranges import RangeRequest
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
@@ -132,6 +132,19 @@ def test_rows_that_moved_between_pages_fail_the_range_and_may_be_read_again() ->
 def test_a_row_of_another_day_is_refused() -> None:
     with pytest.raises(ContractBrokenError, match="bucket_unexpected"):
         fetch(Pages({MONDAY: [{"calls": [call(25)]}]}), days=1)
+
+
+def test_pages_without_rows_that_promise_more_end() -> None:
+    def pages(*with_rows: int) -> list[dict[str, Any]]:
+        return [{"calls": [call(1)] if n in with_rows else [], "next": str(n + 1)} for n in range(250)]
+
+    endless = Pages({MONDAY: pages()})
+    with pytest.raises(ContractBrokenError, match=r"too_many_empty_pages.*100 pages on end had no rows"):
+        fetch(endless, days=1)
+    assert len(endless.asked) == EMPTY_PAGES_MAX
+    with_gaps = pages(99, 199)
+    with_gaps[249]["next"] = None
+    assert fetch(Pages({MONDAY: with_gaps}), days=1).days[0].rows == 2
 
 
 def test_a_cursor_that_leads_back_is_refused() -> None:

@@ -176,6 +176,7 @@ def _sum_or_none(amounts: Sequence[Decimal | None]) -> Decimal | None:
 def _by_hermes(history: History, day: date, route: str, model: str) -> tuple[Decimal | None, str | None]:
     """Actual where every row has it, else the estimates; a subscription includes its calls."""
     lines = hermes_lines(history, day, route, model)
+    lines = [line for line in lines if any(line.figures.values()) or line.actual or line.estimated] or lines
     if lines and all(line.included for line in lines):
         return Decimal(0), "included"
     for kind in ("actual", "estimated"):

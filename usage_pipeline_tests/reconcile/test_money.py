@@ -177,6 +177,24 @@ def test_actual_costs_count_where_every_row_has_one_else_the_estimates(scenario:
     assert cost(scenario.row(D)) == ("0.60", "estimated")
 
 
+def test_a_row_that_used_nothing_is_asked_for_its_actual_cost_only_where_it_names_an_estimate(
+    scenario: Scenario,
+) -> None:
+    feed = scenario.hermes()
+    payload = v3_payload(NOON, [Call(utc(D, 9), output=5, billing="openrouter")], D, NEXT)
+    (row,) = payload["days"][0]["usage"]
+    row |= {"estimatedCostUsd": None, "actualCostUsd": 0.5}
+    idle = {**row, "task": "compression", "outputTokens": 0, "actualCostUsd": None, "estimatedCostUsd": 0.0}
+    payload["days"][0]["usage"].append(idle)
+    scenario.at(NOON).send(feed, payload)
+    scenario.settle(D)
+    assert cost(scenario.row(D)) == ("0.50", "actual")
+    idle["estimatedCostUsd"] = 0.75
+    scenario.send(feed, {**payload, "generatedAt": "2026-03-10T12:00:01Z", "revision": 2})
+    scenario.settle(D)
+    assert cost(scenario.row(D)) == (None, None)
+
+
 def test_where_hermes_alone_counts_the_bill_is_only_shown(scenario: Scenario) -> None:
     key, feed = scenario.register(), scenario.hermes()
     scenario.workspace(policy="hermes_only")

@@ -23,7 +23,9 @@ from usage_pipeline.ledger.feed_tokens import issue_token
 from usage_pipeline.ledger.hermes_feeds import HermesFeed, add_hermes_feed
 from usage_pipeline.ledger.server import connect_engine
 from usage_pipeline.ledger.workspaces import add_workspace
+from usage_pipeline_tests.conftest import _database
 from usage_pipeline_tests.hermes.payload_building import RECEIVED_AT
+from usage_pipeline_tests.service.api_world import Api, api_on, two_empty_workspaces, two_rich_workspaces
 
 INGEST = "/api/ingest/hermes-usage"
 NOW = RECEIVED_AT
@@ -142,6 +144,23 @@ def engine(migrated_database: str) -> Iterator[sa.Engine]:
     engine = connect_engine(migrated_database)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="package")
+def api(database_server: Any, migrated_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The usage API over two workspaces with a rich day each, for all tests that only read."""
+    with (
+        _database(database_server, template=migrated_template) as url,
+        api_on(url, tmp_path_factory.mktemp("api"), fill=two_rich_workspaces) as made,
+    ):
+        yield made
+
+
+@pytest.fixture
+def empty_api(migrated_database: str, tmp_path: Path) -> Iterator[Api]:
+    """The same without figures, for a test that writes."""
+    with api_on(migrated_database, tmp_path / "api", fill=two_empty_workspaces) as made:
+        yield made
 
 
 @pytest.fixture

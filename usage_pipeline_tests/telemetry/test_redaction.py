@@ -78,6 +78,12 @@ def test_a_secret_that_was_opened_is_masked_from_then_on() -> None:
     assert NOTHING.text("the word quiet-canary-word") == f"the word {MASK}"
 
 
+def test_a_known_secret_that_contains_an_opened_one_leaves_nothing_of_itself() -> None:
+    remember_secret(Secret("hunter-two-and"))
+    redactor = Redactor({"CRON_SECRET": "hunter-two-and-a-half"})
+    assert redactor.text("said hunter-two-and-a-half") == f"said {MASK}"
+
+
 def test_every_text_of_a_value_is_masked() -> None:
     redactor = Redactor({"CRON_SECRET": "canary-word"})
     deep = {"deep": ("canary-word", 7, None, True)}

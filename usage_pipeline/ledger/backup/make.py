@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from usage_pipeline.errors import PermanentError
+from usage_pipeline.ledger.backup.aside import refuse_cut_off_restore
 from usage_pipeline.ledger.backup.file import new_backup_file
 from usage_pipeline.ledger.backup.manifest import Manifest, table_contents
 from usage_pipeline.ledger.backup.programs import find_program, running
@@ -18,8 +19,10 @@ def make_backup(engine: Engine, database: str, path: Path, now: datetime, *, for
     """Write the whole ledger to ``path``; ``database`` is libpq's connection string of the engine's database.
 
     Raises :class:`InvalidInputError` ``file_exists``, ``file_unwritable``; :class:`PermanentError`
-    ``backup_tools_missing``, ``backup_tool_failed``, ``nothing_to_back_up``.
+    ``backup_tools_missing``, ``backup_tool_failed``, ``nothing_to_back_up``, ``restore_cut_off``.
     """
+    with engine.connect() as connection:
+        refuse_cut_off_restore(connection)
     revision = current_revision(engine)
     if revision is None:
         raise PermanentError(

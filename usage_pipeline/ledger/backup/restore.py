@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
 from usage_pipeline.errors import InvalidInputError, InvariantError
+from usage_pipeline.ledger.backup.aside import (
+    drop_aside,
+    has_rows,
+    is_aside,
+    put_back,
+    refuse_cut_off_restore,
+    set_aside,
+)
 from usage_pipeline.ledger.backup.file import BackupReader
 from usage_pipeline.ledger.backup.manifest import Manifest, TableContent, table_contents
 from usage_pipeline.ledger.backup.programs import find_program, running
 from usage_pipeline.ledger.migrate import head_revision, known_revisions
-
-ASIDE: Final = "usage_before_restore"
-"""The schema in which what was there waits until the restored tables are verified."""
 
 
 def check_restorable(manifest: Manifest, where: str) -> None:
@@ -35,27 +39,25 @@ def check_restorable(manifest: Manifest, where: str) -> None:
 def holds_rows(engine: Engine) -> bool:
     """Whether any table has a row (the schema's revision aside), or an earlier restore was cut off."""
     with engine.begin() as connection:
-        if _schema_exists(connection, ASIDE):
-            return True
-        names = connection.execute(
-            text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
-        ).scalars()
-        return any(
-            connection.execute(text(f'SELECT EXISTS (SELECT 1 FROM public."{name}")')).scalar_one()
-            for name in names.all()
-        )
+        return is_aside(connection) or has_rows(connection)
 
 
 def restore_backup(engine: Engine, database: str, backup: BackupReader, *, replace: bool) -> None:
     """Make the database's tables those of the backup, at the backup's own schema; the caller then upgrades.
 
-    Without ``replace`` the database must have no rows. Raises :class:`InvalidInputError` ``backup_newer``,
-    ``backup_damaged``, ``database_not_empty``, ``database_in_use``, ``server_older_than_backup``;
-    :class:`PermanentError` ``backup_tools_missing``, ``backup_tool_failed``; :class:`InvariantError`
-    ``restore_differs``. The database is then as it was.
+    Without ``replace`` the database must have no rows. An earlier restore that was cut off before anything came is
+    undone first. Raises :class:`InvalidInputError` ``backup_newer``, ``backup_damaged``, ``database_not_empty``,
+    ``database_in_use``, ``server_older_than_backup``; :class:`PermanentError` ``restore_cut_off``,
+    ``backup_tools_missing``, ``backup_tool_failed``; :class:`InvariantError` ``restore_differs``. The database is then
+    as it was.
     """
     manifest = backup.manifest
     check_restorable(manifest, str(backup.path))
+    with engine.begin() as connection:
+        _refuse_others(connection)
+        if is_aside(connection) and not has_rows(connection):
+            put_back(connection)
+        refuse_cut_off_restore(connection)
     if not replace and holds_rows(engine):
         raise InvalidInputError(
             "database_not_empty",
@@ -65,7 +67,6 @@ def restore_backup(engine: Engine, database: str, backup: BackupReader, *, repla
         )
     with engine.begin() as connection:
         server_major = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10000
-        _refuse_others(connection)
     if server_major < manifest.server_major:
         raise InvalidInputError(
             "server_older_than_backup",
@@ -75,13 +76,41 @@ def restore_backup(engine: Engine, database: str, backup: BackupReader, *, repla
         )
     program = find_program("pg_restore", server_major, at_least=manifest.tool_major)
     backup.check()
-    with _set_aside(engine):
+    with _waiting_aside(engine):
         arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--schema=public"]
         with running(program, arguments, database, reads=True) as taking:
             for chunk in backup.chunks():
                 taking.write(chunk)
         with engine.begin() as connection:
             _verify(table_contents(connection), manifest, str(backup.path))
+
+
+def end_cut_off_restore(engine: Engine, *, keep: bool) -> None:
+    """End a restore that was killed: ``keep`` what the database holds now, else put back what it held before.
+
+    Raises :class:`InvalidInputError` ``no_restore_cut_off``, ``database_in_use``, ``nothing_restored`` (there is
+    nothing to keep). The database is then as it was.
+    """
+    with engine.begin() as connection:
+        if not is_aside(connection):
+            raise InvalidInputError(
+                "no_restore_cut_off",
+                "no restore was cut off here",
+                where="database",
+                remedy="Name the backup's file to restore one.",
+            )
+        _refuse_others(connection)
+        if not keep:
+            put_back(connection)
+        elif has_rows(connection):
+            drop_aside(connection)
+        else:
+            raise InvalidInputError(
+                "nothing_restored",
+                "the restore was cut off before anything came, so there is nothing to keep",
+                where="database",
+                remedy="Put back what was there before: usage-pipeline restore --undo.",
+            )
 
 
 def _refuse_others(connection: Connection) -> None:
@@ -101,15 +130,10 @@ def _refuse_others(connection: Connection) -> None:
 
 
 @contextmanager
-def _set_aside(engine: Engine) -> Iterator[None]:
-    """The schema ``public`` empty for the block; what it held is dropped when the block ends well, else put back."""
+def _waiting_aside(engine: Engine) -> Iterator[None]:
+    """The database empty for the block; what it held is dropped when the block ends well, else put back."""
     with engine.begin() as connection:
-        if _schema_exists(connection, ASIDE):
-            # A restore was cut off: what stood before it still waits.
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-        else:
-            connection.execute(text(f"ALTER SCHEMA public RENAME TO {ASIDE}"))
-        connection.execute(text("CREATE SCHEMA public AUTHORIZATION pg_database_owner"))
+        set_aside(connection)
     done = False
     try:
         yield
@@ -117,17 +141,9 @@ def _set_aside(engine: Engine) -> Iterator[None]:
     finally:
         with engine.begin() as connection:
             if done:
-                connection.execute(text(f"DROP SCHEMA {ASIDE} CASCADE"))
+                drop_aside(connection)
             else:
-                connection.execute(text("DROP SCHEMA public CASCADE"))
-                connection.execute(text(f"ALTER SCHEMA {ASIDE} RENAME TO public"))
-
-
-def _schema_exists(connection: Connection, name: str) -> bool:
-    found = connection.execute(
-        text("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = :name)"), {"name": name}
-    ).scalar_one()
-    return bool(found)
+                put_back(connection)
 
 
 def _verify(found: Mapping[str, TableContent], manifest: Manifest, where: str) -> None:

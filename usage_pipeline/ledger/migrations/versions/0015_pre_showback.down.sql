@@ -1,0 +1,1 @@
+DROP TABLE showback_rules;

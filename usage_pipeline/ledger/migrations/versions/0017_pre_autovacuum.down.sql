@@ -1,0 +1,2 @@
+ALTER TABLE usage_events RESET (autovacuum_vacuum_scale_factor, autovacuum_analyze_scale_factor);
+ALTER TABLE reconciled_usage RESET (autovacuum_vacuum_scale_factor, autovacuum_analyze_scale_factor);
