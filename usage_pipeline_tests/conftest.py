@@ -7,6 +7,7 @@ started in the session's temporary folder and shared by the workers of pytest-xd
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
+import typer.main
+import typer.testing
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import make_url
@@ -21,6 +24,9 @@ from sqlalchemy.engine import make_url
 from usage_pipeline.errors import InvalidInputError
 from usage_pipeline.ledger import embedded_postgres, server
 from usage_pipeline.ledger.server import DatabaseServer
+
+# CliRunner makes every command anew at each call, which takes longer than most commands do.
+typer.testing._get_command = functools.cache(typer.main.get_command)
 
 
 @pytest.fixture(scope="session")
@@ -96,13 +102,17 @@ def migrated_database(
     """The SQLAlchemy URL of a database of the test's own with the ledger's newest schema and no rows."""
     if not kept_databases:
         made = _create(database_server, migrated_template)
-        kept_databases.append(_Kept(made, _schema_of(database_server, made)))
+        with _connected(database_server, made) as connection:
+            kept_databases.append(_Kept(made, _schema_of(connection)))
     one = kept_databases.pop()
     yield _url(database_server, one.name)
-    _end_sessions(database_server, one.name)
     one.uses += 1
-    if one.uses < _USES_MAX and _schema_of(database_server, one.name) == one.schema:
-        _empty(database_server, one.name)
+    with _connected(database_server, one.name) as connection:
+        connection.execute(_END_OTHER_SESSIONS)
+        is_as_before = one.uses < _USES_MAX and _schema_of(connection) == one.schema
+        if is_as_before:
+            _empty(connection)
+    if is_as_before:
         kept_databases.append(one)
     else:
         _drop(database_server, one.name)
@@ -134,11 +144,11 @@ def _url(server_in_use: DatabaseServer, name: str) -> str:
     return make_url(server_in_use.url).set(database=name).render_as_string(hide_password=False)
 
 
-def _end_sessions(server_in_use: DatabaseServer, name: str) -> None:
-    """End what a test left open, or a process that it killed: it would hold locks."""
-    ended = sql.SQL("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = {}")
-    _execute(server_in_use, ended.format(sql.Literal(name)))
-
+_END_OTHER_SESSIONS = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+"""What a test left open, or a process that it killed: it would hold locks."""
 
 _SCHEMA = """
 SELECT md5(concat(
@@ -159,23 +169,21 @@ _NUMBER_FROM_ONE = (
 )
 
 
-def _schema_of(server_in_use: DatabaseServer, name: str) -> str | None:
+def _schema_of(connection: psycopg.Connection) -> str | None:
     """A digest of the schema: a test may have migrated, or broken something on purpose; None if there is no reading."""
-    with _connected(server_in_use, name) as connection:
-        try:
-            row = connection.execute(sql.SQL(_SCHEMA)).fetchone()
-        except psycopg.errors.UndefinedTable:
-            return None
-        return None if row is None else str(row[0])
+    try:
+        row = connection.execute(_SCHEMA).fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
+    return None if row is None else str(row[0])
 
 
-def _empty(server_in_use: DatabaseServer, name: str) -> None:
+def _empty(connection: psycopg.Connection) -> None:
     """Delete every row, ten times faster than truncating dozens of tables, and start the numbers anew."""
-    with _connected(server_in_use, name) as connection:
-        tables = [sql.Identifier(row[0]) for row in connection.execute(sql.SQL(_TABLES))]
-        connection.execute("SET session_replication_role = replica")  # in any order
-        connection.execute(sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(table) for table in tables))
-        connection.execute(sql.SQL(_NUMBER_FROM_ONE))
+    tables = [sql.Identifier(row[0]) for row in connection.execute(_TABLES)]
+    connection.execute("SET session_replication_role = replica")  # in any order
+    connection.execute(sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(table) for table in tables))
+    connection.execute(_NUMBER_FROM_ONE)
 
 
 @contextlib.contextmanager

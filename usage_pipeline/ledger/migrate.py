@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -67,6 +68,7 @@ def downgrade(url: str, revision: str) -> None:
         engine.dispose()
 
 
+@cache
 def head_revision() -> str:
     """The newest revision that this code knows."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""

@@ -49,6 +49,12 @@ def world() -> World:
     return World(7, NOW)
 
 
+@pytest.fixture(scope="session")
+def posted(world: World) -> bytes:
+    """What Hermes posts of fifteen days."""
+    return json.dumps(hermes_payload(world, NOW, 15)).encode()
+
+
 @pytest.fixture
 def sandbox(world: World) -> Iterator[SandboxServer]:
     """Both providers' APIs on loopback."""
@@ -69,7 +75,7 @@ def environ(migrated_database: str, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def runtime(environ: dict[str, str], sandbox: SandboxServer, world: World) -> Iterator[Runtime]:
+def runtime(environ: dict[str, str], sandbox: SandboxServer, posted: bytes) -> Iterator[Runtime]:
     """A workspace with a key of each provider and a Hermes feed that has posted once."""
     with open_runtime(environ, clock=lambda: NOW) as opened:
         with opened.engine.begin() as connection:
@@ -77,8 +83,7 @@ def runtime(environ: dict[str, str], sandbox: SandboxServer, world: World) -> It
             _add_key(connection, acme, "openai", sandbox.openai_base_url)
             _add_key(connection, acme, "anthropic", sandbox.anthropic_base_url)
             feed = add_hermes_feed(connection, acme, "laptop", "production", days_back=None, now=NOW)
-            body = json.dumps(hermes_payload(world, NOW, 15)).encode()
-            receive(connection, feed, body, NOW)
+            receive(connection, feed, posted, NOW)
         yield opened
 
 
