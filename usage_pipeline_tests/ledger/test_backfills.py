@@ -137,7 +137,8 @@ def test_a_backfill_is_held_by_one_process_and_free_when_its_connection_goes(eng
             assert (again, another) == (False, True)
         with engine.connect() as connection:
             connection.exec_driver_sql(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks"
+                " WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
         with held(engine, backfill.backfill_id) as free:
