@@ -8,10 +8,12 @@ slices that it touches, history and superseded Hermes payloads the workspace's d
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final
+
+from sqlalchemy import Connection
 
 from usage_pipeline.ledger.alerts import delete_alerts, old_alerts
 from usage_pipeline.ledger.audit_log import record_change
@@ -166,24 +168,28 @@ def _payloads(runtime: Runtime, now: datetime, dry_run: bool) -> Pruned:
 
 
 def _runs(runtime: Runtime, now: datetime, dry_run: bool) -> Pruned:
-    before = cutoff(now, runtime.settings.retention_runs_days)
-    pruned = Pruned("ingestion runs", "USAGE_RETENTION_RUNS_DAYS", before)
-    if before is None:
-        return pruned
-    with runtime.engine.begin() as connection:
-        pruned.take(*old_runs(connection, before), ())
-        if pruned.rows and not dry_run:
-            delete_runs(connection, before)
-    return pruned
+    return _by_age_alone(runtime, "ingestion runs", old_runs, delete_runs, now, dry_run)
 
 
 def _alerts(runtime: Runtime, now: datetime, dry_run: bool) -> Pruned:
+    return _by_age_alone(runtime, "alerts that are over", old_alerts, delete_alerts, now, dry_run)
+
+
+def _by_age_alone(
+    runtime: Runtime,
+    kind: str,
+    old: Callable[[Connection, datetime], tuple[int, int]],
+    delete: Callable[[Connection, datetime], int],
+    now: datetime,
+    dry_run: bool,
+) -> Pruned:
+    """Prune what no figure rests on."""
     before = cutoff(now, runtime.settings.retention_runs_days)
-    pruned = Pruned("alerts that are over", "USAGE_RETENTION_RUNS_DAYS", before)
+    pruned = Pruned(kind, "USAGE_RETENTION_RUNS_DAYS", before)
     if before is None:
         return pruned
     with runtime.engine.begin() as connection:
-        pruned.take(*old_alerts(connection, before), ())
+        pruned.take(*old(connection, before), ())
         if pruned.rows and not dry_run:
-            delete_alerts(connection, before)
+            delete(connection, before)
     return pruned

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from usage_pipeline.cli.days import read_day, read_range
+from usage_pipeline.cli.days import EndDay, read_day, read_range
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note
 from usage_pipeline.cli.store import opened
 from usage_pipeline.cli.workspace_option import OfWorkspace, reading
@@ -98,9 +98,7 @@ def list_all(workspace: OfWorkspace = None, as_json: AsJson = False) -> None:
 @app.command()
 def end(
     budget_id: Annotated[int, typer.Argument(metavar="ID", help="Its number, see: budgets list.")],
-    on: Annotated[
-        str, typer.Option("--on", metavar="DAY", help="The first UTC day without it; its own first day takes it back.")
-    ],
+    on: EndDay,
     as_json: AsJson = False,
 ) -> None:
     """Let a budget end."""

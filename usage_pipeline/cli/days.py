@@ -17,6 +17,10 @@ _SHOWN_CHARACTERS_MAX: Final = 40
 FromDay = Annotated[str, typer.Option("--from", metavar="DAY", help="The first UTC day, as YYYY-MM-DD.")]
 ToDay = Annotated[str, typer.Option("--to", metavar="DAY", help="The last UTC day, as YYYY-MM-DD, itself included.")]
 
+EndDay = Annotated[
+    str, typer.Option("--on", metavar="DAY", help="The first UTC day without it; its own first day takes it back.")
+]
+
 
 @dataclass(frozen=True, slots=True)
 class DayRange:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from usage_pipeline.cli.days import FromDay, ToDay, read_day, read_range
+from usage_pipeline.cli.days import EndDay, FromDay, ToDay, read_day, read_range
 from usage_pipeline.cli.output import AsJson, print_json, print_line, print_note
 from usage_pipeline.cli.reprice import chosen_workspaces, repriced_days
 from usage_pipeline.cli.store import opened
@@ -184,9 +184,7 @@ def list_all(workspace: OfWorkspace = None, as_json: AsJson = False) -> None:
 @app.command()
 def end(
     override_id: Annotated[int, typer.Argument(metavar="ID", help="Its number, see: prices list.")],
-    on: Annotated[
-        str, typer.Option("--on", metavar="DAY", help="The first UTC day without it; its own first day takes it back.")
-    ],
+    on: EndDay,
     as_json: AsJson = False,
 ) -> None:
     """Let a negotiated price end. Days that are reconciled already keep their prices, until you reprice them."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from usage_pipeline.cli.days import FromDay, read_day, read_range
+from usage_pipeline.cli.days import EndDay, FromDay, read_day, read_range
 from usage_pipeline.cli.output import AsJson, print_json, print_line
 from usage_pipeline.cli.store import opened
 from usage_pipeline.clock import now
@@ -93,9 +93,7 @@ def list_all(as_json: AsJson = False) -> None:
 @app.command()
 def end(
     rule_id: RuleId,
-    on: Annotated[
-        str, typer.Option("--on", metavar="DAY", help="The first UTC day without it; its own first day takes it back.")
-    ],
+    on: EndDay,
     as_json: AsJson = False,
 ) -> None:
     """Let a rule end. On earlier days it still holds."""
